@@ -1,0 +1,64 @@
+"""Plug-ins by name: the file is the registry.
+
+A plug-in is a module with a constant ``PLUGIN`` that holds its class. ``load("mmalign.rewards", "oracle")`` gives the class in
+``mmalign/rewards/oracle.py``; a dotted name gives the class in any importable module, so that a third party adds a method, a family
+or a reward without touching this repository.
+"""
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+from typing import Any
+
+from mmalign.errors import UserError
+
+
+def names(package: str) -> list[str]:
+    """The plug-ins in a package, sorted: its public modules."""
+    path = importlib.import_module(package).__path__
+    return sorted(module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("_"))
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """A half sentence that suggests what was meant, or lists what there is."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}."
+
+
+def load(package: str, name: str) -> Any:
+    """The class of a plug-in.
+
+    Raises:
+        UserError: there is no module of that name, or it has no ``PLUGIN``; the message names the nearest one.
+    """
+    kind = package.rsplit(".", 1)[-1]
+    dotted = name if "." in name else f"{package}.{name}"
+    if importlib.util.find_spec(package) is None or not _exists(dotted):
+        raise UserError(f"unknown name {name!r} among {kind}; {nearest(name, names(package))}")
+    module = importlib.import_module(dotted)
+    if not hasattr(module, "PLUGIN"):
+        raise UserError(f"module {dotted!r} is no plug-in for {kind}: it has no constant PLUGIN that holds its class")
+    return module.PLUGIN
+
+
+def build(package: str, name: str, fields: dict[str, Any]) -> Any:
+    """An instance of a plug-in's class.
+
+    Raises:
+        UserError: unknown plug-in, or a field it does not have; the message names the nearest one.
+    """
+    plugin = load(package, name)
+    known = [p.name for p in inspect.signature(plugin).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    for field in fields:
+        if field not in known:
+            raise UserError(f"{name!r} has no field {field!r}; {nearest(field, known)}")
+    return plugin(**fields)
+
+
+def _exists(dotted: str) -> bool:
+    try:
+        return importlib.util.find_spec(dotted) is not None
+    except (ModuleNotFoundError, ValueError):
+        return False
