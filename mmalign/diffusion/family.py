@@ -1,0 +1,132 @@
+"""What a family of image generators says of itself: how it encodes prompts and images, and how its denoiser is asked."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mmalign.diffusion.noise import NoiseProcess
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where a training image came from, in pixels as (height, width): its size on disk, the crop's corner after resizing, its size now."""
+
+    original_size: tuple[int, int]
+    crop_top_left: tuple[int, int]
+    target_size: tuple[int, int]
+
+
+class DiffusionFamily(ABC):
+    """A diffusers pipeline of one family. The pipeline stays the user's object; nothing in it is replaced.
+
+    Args:
+        pipe: the pipeline.
+        logit_normal: draw flow-matching timesteps by a logit-normal density in place of a uniform one; only flow families read it.
+    """
+
+    pipeline_classes: ClassVar[tuple[str, ...]]
+    denoiser_name: ClassVar[str] = "unet"
+    lora_targets: ClassVar[tuple[str, ...]] = ("to_k", "to_q", "to_v", "to_out.0")
+
+    def __init__(self, pipe: Any, logit_normal: bool = False):
+        self.pipe = pipe
+        self.logit_normal = logit_normal
+
+    # ---- what each family says
+
+    @abstractmethod
+    def noise_process(self) -> NoiseProcess:
+        """The process that the denoiser was trained on, from the pipeline's scheduler."""
+
+    @abstractmethod
+    def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """The denoiser's arguments that follow from the prompts, by name, each (B, ...)."""
+
+    @abstractmethod
+    def predict(self, denoiser: nn.Module, noisy: Tensor, timesteps: Tensor, conditioning: dict[str, Tensor]) -> Tensor:
+        """The denoiser's prediction (N, C, H, W) for noisy latents of that shape at timesteps (N,)."""
+
+    def image_conditioning(self, geometry: Geometry) -> dict[str, Tensor]:
+        """Arguments that follow from an image's geometry, one image's worth each; most families have none."""
+        return {}
+
+    # ---- what all families share
+
+    @property
+    def denoiser(self) -> nn.Module:
+        return getattr(self.pipe, self.denoiser_name)
+
+    @property
+    def device(self) -> torch.device:
+        return self.denoiser.device
+
+    @property
+    def default_resolution(self) -> int:
+        """The side of the images that the model was trained on, in pixels."""
+        return self.denoiser.config.sample_size * self.pipe.vae_scale_factor
+
+    @torch.no_grad()
+    def encode_images(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """The VAE's posterior in the denoiser's scale.
+
+        Args:
+            pixels: (N, 3, H, W) in [-1, 1].
+
+        Returns:
+            Mean and standard deviation, each (N, C, h, w), float32.
+        """
+        vae = self.pipe.vae
+        # Half precision overflows in SDXL's own VAE; a VAE marked as safe (the fp16-fix) keeps its own type.
+        upcast = vae.dtype == torch.float16 and getattr(vae.config, "force_upcast", True)
+        dtype = vae.dtype
+        if upcast:
+            vae.to(torch.float32)
+        posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
+        mean, std = posterior.mean.float(), posterior.std.float()
+        if upcast:
+            vae.to(dtype)
+        shift, scale = self._latent_scale(mean)
+        return (mean - shift) * scale, std * scale
+
+    def _latent_scale(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        config = self.pipe.vae.config
+        if getattr(config, "latents_mean", None) is not None:
+            shift, std = (torch.tensor(v, device=like.device).view(1, -1, 1, 1) for v in (config.latents_mean, config.latents_std))
+            return shift, config.scaling_factor / std
+        return torch.tensor(getattr(config, "shift_factor", None) or 0.0), torch.tensor(config.scaling_factor)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        batch_size: int = 8,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        **call: Any,
+    ) -> Tensor:
+        """Pictures by the pipeline's own call: (N, 3, H, W) in [0, 1], float32, on the CPU.
+
+        Args:
+            prompts: N prompts.
+            seeds: N seeds; a picture's noise depends on its own seed only.
+            batch_size: pictures per call of the pipeline.
+            num_inference_steps: denoising steps, the pipeline's default where left out.
+            guidance_scale: strength of classifier-free guidance, the pipeline's default where left out.
+            **call: handed to the pipeline as they are (height, width, negative_prompt).
+        """
+        given = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
+        call |= {name: value for name, value in given.items() if value is not None}
+        self.pipe.set_progress_bar_config(disable=True)
+        pictures = []
+        for start in range(0, len(prompts), batch_size):
+            part = slice(start, start + batch_size)
+            generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds[part]]
+            result = self.pipe(list(prompts[part]), generator=generators, output_type="pt", **call)
+            pictures.append(result.images.float().cpu())
+        return torch.cat(pictures)

@@ -1,0 +1,53 @@
+"""What a preference objective promises: a frozen dataclass whose call turns a policy and prepared inputs into a loss."""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol, get_type_hints
+
+import torch
+from torch import Tensor
+
+from mmalign.errors import UserError
+from mmalign.policy import Policy
+
+
+@dataclass(frozen=True)
+class LossOutput:
+    """The result of an objective on one batch.
+
+    Attributes:
+        loss: (B,), differentiable.
+        implicit_rewards: (B, K), detached; beta times the log-ratio of policy to reference, preferred candidate first.
+        extras: more numbers to log by name, each of shape (B,) and detached.
+    """
+
+    loss: Tensor
+    implicit_rewards: Tensor
+    extras: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Objective(Protocol):
+    """A method. The annotation of ``policy`` says which models it is for."""
+
+    def __call__(self, policy: Policy, inputs: Any) -> LossOutput: ...
+
+
+def check_fit(objective: Objective, policy: Policy) -> None:
+    """Makes sure that a method can work on a model, before the first step.
+
+    Raises:
+        UserError: the policy lacks a verb the objective's annotation asks for.
+    """
+    wanted = get_type_hints(type(objective).__call__)["policy"]
+    if not isinstance(policy, wanted):
+        kind = {"DenoisingPolicy": "image generators (diffusion or flow)", "TokenPolicy": "vision-language models"}.get(wanted.__name__, wanted.__name__)
+        raise UserError(
+            f"the method {type(objective).__name__} works on {kind}, but this model is a {type(policy).__name__}; "
+            "choose another method (`mmalign list methods`)"
+        )
+
+
+@torch.no_grad()
+def reference_logps(policy: Policy, inputs: Any) -> Tensor:
+    """The reference's log-likelihoods (B, K). Call it before the policy's own forward: see ``Policy.reference``."""
+    with policy.reference():
+        return policy.logps(inputs)

@@ -1,0 +1,69 @@
+"""Model families: one file each. ``load(name_or_pipe, ...)`` gives the family of a pipeline."""
+
+from pathlib import Path
+from typing import Any
+
+from mmalign import plugins
+from mmalign.errors import UserError
+
+
+def load(name_or_pipe: Any, pretrained: str | Path | None = None, *, logit_normal: bool = False, **from_pretrained: Any):
+    """A family bound to a pipeline.
+
+    Args:
+        name_or_pipe: a diffusers pipeline, whose family is found by its class; or a family's name; or, with ``pretrained`` left out,
+            a folder or hub id, whose family is found too.
+        pretrained: a diffusers folder or hub id, or "shapes/NAME" for a pipeline of the embedded world.
+        logit_normal: see ``DiffusionFamily``.
+        **from_pretrained: handed to ``from_pretrained`` (torch_dtype, variant, revision, vae).
+
+    Raises:
+        UserError: unknown family, a pipeline that no family knows, or nothing to load at that place.
+    """
+    if not isinstance(name_or_pipe, str | Path):
+        return family_of(name_or_pipe)(name_or_pipe, logit_normal=logit_normal)
+    if pretrained is None:
+        pipe = open_pipeline(name_or_pipe, **from_pretrained)
+        return family_of(pipe)(pipe, logit_normal=logit_normal)
+    family = plugins.load(__name__, str(name_or_pipe))
+    pipe = open_pipeline(pretrained, **from_pretrained)
+    if type(pipe).__name__ not in family.pipeline_classes:
+        raise UserError(
+            f"{pretrained} holds a {type(pipe).__name__}, but the family {name_or_pipe!r} is for {' or '.join(family.pipeline_classes)}; "
+            f"leave the family out and it is found"
+        )
+    return family(pipe, logit_normal=logit_normal)
+
+
+def family_of(pipe: Any):
+    """The family class that knows this pipeline's class."""
+    for name in plugins.names(__name__):
+        family = plugins.load(__name__, name)
+        if type(pipe).__name__ in family.pipeline_classes:
+            return family
+    raise UserError(f"no family knows the pipeline {type(pipe).__name__}; there are: {', '.join(plugins.names(__name__))}")
+
+
+def open_pipeline(source: str | Path, **from_pretrained: Any):
+    """A diffusers pipeline from a folder, a hub id, or "shapes/NAME".
+
+    Raises:
+        UserError: there is no such folder or model; the message says what was looked for.
+    """
+    from diffusers import DiffusionPipeline
+
+    from mmalign.shapes.models import resolve
+
+    place = resolve(str(source))
+    if looks_local(place) and not (Path(place) / "model_index.json").is_file():
+        reason = "there is no such folder" if not Path(place).exists() else "the folder holds no model_index.json"
+        raise UserError(f"cannot load a pipeline from {source}: {reason}; give a diffusers folder or a hub id")
+    try:
+        return DiffusionPipeline.from_pretrained(place, **from_pretrained)
+    except OSError as error:
+        raise UserError(f"cannot load a pipeline from {source}: {str(error).splitlines()[0]}") from error
+
+
+def looks_local(place: str) -> bool:
+    """Whether a place is a path rather than a hub id (``owner/name``)."""
+    return Path(place).exists() or place.startswith(("/", ".", "~")) or place.count("/") != 1

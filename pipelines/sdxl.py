@@ -1,0 +1,37 @@
+"""Stable Diffusion XL: two text encoders, pooled embeddings and time ids (Podell et al. 2023, arXiv:2307.01952)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmalign.diffusion.family import DiffusionFamily, Geometry
+from mmalign.diffusion.noise import DDPM
+
+
+class SDXL(DiffusionFamily):
+    """Stable Diffusion XL, with each image's true size and crop as micro-conditioning."""
+
+    pipeline_classes = ("StableDiffusionXLPipeline",)
+
+    def noise_process(self) -> DDPM:
+        return DDPM(self.pipe.scheduler.alphas_cumprod, self.pipe.scheduler.config.prediction_type)
+
+    @torch.no_grad()
+    def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+        device = self.pipe.text_encoder_2.device
+        embeds, _, pooled, _ = self.pipe.encode_prompt(list(prompts), device=device, do_classifier_free_guidance=False)
+        return {"encoder_hidden_states": embeds, "text_embeds": pooled}
+
+    def image_conditioning(self, geometry: Geometry) -> dict[str, Tensor]:
+        numbers = geometry.original_size + geometry.crop_top_left + geometry.target_size
+        return {"time_ids": torch.tensor(numbers, dtype=torch.float32)}
+
+    def predict(self, denoiser: nn.Module, noisy: Tensor, timesteps: Tensor, conditioning: dict[str, Tensor]) -> Tensor:
+        embeds = conditioning["encoder_hidden_states"]
+        added = {name: conditioning[name].to(embeds.dtype) for name in ("text_embeds", "time_ids")}
+        arguments = {"encoder_hidden_states": embeds, "added_cond_kwargs": added}
+        return denoiser(noisy.to(embeds.dtype), timesteps, **arguments, return_dict=False)[0]
+
+
+PLUGIN = SDXL
