@@ -23,8 +23,7 @@ class SD(DiffusionFamily):
         return {"encoder_hidden_states": embeds}
 
     def predict(self, denoiser: nn.Module, noisy: Tensor, timesteps: Tensor, conditioning: dict[str, Tensor]) -> Tensor:
-        dtype = conditioning["encoder_hidden_states"].dtype
-        return denoiser(noisy.to(dtype), timesteps, **conditioning, return_dict=False)[0]
+        return denoiser(noisy, timesteps, **conditioning, return_dict=False)[0]
 
 
 PLUGIN = SD

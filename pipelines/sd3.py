@@ -36,8 +36,7 @@ class SD3(DiffusionFamily):
         return 256
 
     def predict(self, denoiser: nn.Module, noisy: Tensor, timesteps: Tensor, conditioning: dict[str, Tensor]) -> Tensor:
-        dtype = conditioning["encoder_hidden_states"].dtype
-        return denoiser(hidden_states=noisy.to(dtype), timestep=timesteps, **conditioning, return_dict=False)[0]
+        return denoiser(hidden_states=noisy, timestep=timesteps, **conditioning, return_dict=False)[0]
 
 
 PLUGIN = SD3

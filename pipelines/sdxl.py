@@ -28,10 +28,9 @@ class SDXL(DiffusionFamily):
         return {"time_ids": torch.tensor(numbers, dtype=torch.float32)}
 
     def predict(self, denoiser: nn.Module, noisy: Tensor, timesteps: Tensor, conditioning: dict[str, Tensor]) -> Tensor:
+        added = {name: conditioning[name] for name in ("text_embeds", "time_ids")}
         embeds = conditioning["encoder_hidden_states"]
-        added = {name: conditioning[name].to(embeds.dtype) for name in ("text_embeds", "time_ids")}
-        arguments = {"encoder_hidden_states": embeds, "added_cond_kwargs": added}
-        return denoiser(noisy.to(embeds.dtype), timesteps, **arguments, return_dict=False)[0]
+        return denoiser(noisy, timesteps, encoder_hidden_states=embeds, added_cond_kwargs=added, return_dict=False)[0]
 
 
 PLUGIN = SDXL

@@ -61,6 +61,12 @@ class DiffusionFamily(ABC):
         return getattr(self.pipe, self.denoiser_name)
 
     @property
+    def text_encoders(self) -> list[nn.Module]:
+        """The text encoders that are loaded, in order."""
+        names = ("text_encoder", "text_encoder_2", "text_encoder_3")
+        return [encoder for name in names if (encoder := getattr(self.pipe, name, None)) is not None]
+
+    @property
     def device(self) -> torch.device:
         return self.denoiser.device
 

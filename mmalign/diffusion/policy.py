@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ class DiffusionBatch:
         image_conditioning: those that differ between candidates (SDXL's time ids), each (B, K, ...).
         origins: B places the rows came from, for messages.
         weights: (B,), the rows' weights in the loss.
+        positions: the rows' places in the endless stream of training rows, which seed their draws.
     """
 
     latent_mean: Tensor
@@ -28,20 +29,24 @@ class DiffusionBatch:
     image_conditioning: dict[str, Tensor]
     origins: tuple[str, ...]
     weights: Tensor
+    positions: tuple[int, ...] = ()
 
     def to(self, device: torch.device) -> "DiffusionBatch":
         """The same batch on a device; copies from pinned memory do not wait."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
-        def move(tensor: Tensor) -> Tensor:
-            return tensor.to(device, non_blocking=True)
+    def pin_memory(self) -> "DiffusionBatch":
+        """The same batch in pinned memory; torch's loader calls this."""
+        return self._map(Tensor.pin_memory)
 
-        return DiffusionBatch(
-            move(self.latent_mean),
-            move(self.latent_std),
-            {name: move(value) for name, value in self.prompt_conditioning.items()},
-            {name: move(value) for name, value in self.image_conditioning.items()},
-            self.origins,
-            move(self.weights),
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "DiffusionBatch":
+        return replace(
+            self,
+            latent_mean=change(self.latent_mean),
+            latent_std=change(self.latent_std),
+            prompt_conditioning={name: change(value) for name, value in self.prompt_conditioning.items()},
+            image_conditioning={name: change(value) for name, value in self.image_conditioning.items()},
+            weights=change(self.weights),
         )
 
 
@@ -95,7 +100,8 @@ class DiffusionPolicy:
         noise = noise[:, None].expand(*size, *latent_shape).flatten(0, 1)
         timesteps = self.noise_process.timesteps(uniform).to(device, non_blocking=True)
         each = timesteps.repeat_interleave(size[1])
-        prompt = {name: value.repeat_interleave(size[1], dim=0) for name, value in batch.prompt_conditioning.items()}
+        dtype = self.family.denoiser.dtype
+        prompt = {name: value.to(dtype).repeat_interleave(size[1], dim=0) for name, value in batch.prompt_conditioning.items()}
         image = {name: value.flatten(0, 1) for name, value in batch.image_conditioning.items()}
         return DenoisingInputs(
             noisy=self.noise_process.add_noise(latents, noise, each).unflatten(0, size),
@@ -109,7 +115,8 @@ class DiffusionPolicy:
         size = inputs.noisy.shape[:2]
         timesteps = inputs.timesteps.repeat_interleave(size[1])
         with self._autocast():
-            prediction = self.family.predict(self._active, inputs.noisy.flatten(0, 1), timesteps, inputs.conditioning)
+            noisy = inputs.noisy.flatten(0, 1).to(self.family.denoiser.dtype)
+            prediction = self.family.predict(self._active, noisy, timesteps, inputs.conditioning)
         # half precision rounds an error of 0.1 by more than most margins: the difference is formed in float32
         error = (prediction.float() - inputs.target.flatten(0, 1).float()).square()
         return error.flatten(1).mean(1).unflatten(0, size)

@@ -1,0 +1,1 @@
+"""Training: the loop, reference strategies, checkpoints and what is logged. ``mmalign.training.run.train`` runs a configuration."""

@@ -1,0 +1,57 @@
+"""Optimizer, learning-rate schedule and moving average."""
+
+from collections.abc import Iterable
+
+import torch
+from diffusers.optimization import get_scheduler
+from diffusers.training_utils import EMAModel
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from mmalign.config import TrainConfig
+from mmalign.errors import UserError
+
+
+def effective_learning_rate(config: TrainConfig, rows_per_step: int) -> float:
+    """The rate that the optimizer gets: ``scale_lr`` multiplies by the rows of a step, as the released Diffusion-DPO code does."""
+    return config.learning_rate * rows_per_step if config.scale_lr else config.learning_rate
+
+
+def make_optimizer(parameters: Iterable[nn.Parameter], config: TrainConfig, rate: float) -> Optimizer:
+    """The optimizer of the configuration.
+
+    Raises:
+        UserError: it needs a package that is not installed.
+    """
+    parameters = list(parameters)
+    if config.optimizer == "adafactor":
+        from transformers import Adafactor
+
+        # the settings of Diffusion-DPO's SDXL run (released train.py)
+        return Adafactor(
+            parameters, lr=rate, weight_decay=config.adam_weight_decay, clip_threshold=1.0, scale_parameter=False, relative_step=False
+        )
+    adam = _adamw_8bit() if config.optimizer == "adamw_8bit" else torch.optim.AdamW
+    betas = (config.adam_beta1, config.adam_beta2)
+    return adam(parameters, lr=rate, betas=betas, weight_decay=config.adam_weight_decay, eps=config.adam_epsilon)
+
+
+def _adamw_8bit() -> type[Optimizer]:
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError as error:
+        raise UserError("train.optimizer is adamw_8bit, which needs bitsandbytes: pip install 'mmalign[train]'") from error
+    return AdamW8bit
+
+
+def make_scheduler(optimizer: Optimizer, config: TrainConfig) -> LRScheduler:
+    """The learning-rate schedule, in optimizer steps; the names are diffusers'."""
+    return get_scheduler(
+        config.lr_scheduler, optimizer, num_warmup_steps=config.lr_warmup_steps, num_training_steps=config.max_train_steps
+    )
+
+
+def make_ema(parameters: list[nn.Parameter], config: TrainConfig) -> EMAModel | None:
+    """The moving average of the trained weights, where one is wanted."""
+    return None if config.ema_decay is None else EMAModel(parameters, decay=config.ema_decay, foreach=True)

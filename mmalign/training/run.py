@@ -1,0 +1,199 @@
+"""A training run from its configuration: builds every part, trains, and writes what the stock libraries read."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import ProjectConfiguration
+from torch.utils.data import DataLoader
+
+from mmalign import data, objectives, pipelines
+from mmalign.config import RunConfig, save_resolved
+from mmalign.data.schema import Example
+from mmalign.diffusion.family import DiffusionFamily
+from mmalign.diffusion.policy import DiffusionPolicy
+from mmalign.errors import UserError
+from mmalign.training import card, summary
+from mmalign.training.encode import EncodedExamples, collate, encode
+from mmalign.training.log import RunLog
+from mmalign.training.loop import Run, fit
+from mmalign.training.order import BatchPlan, derived_seed
+from mmalign.training.trainable import Trainable, trainable
+from mmalign.training.validation import Validation
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+CONFIG_FILE = "config.yaml"
+
+
+@dataclass
+class Parts:
+    """A run with what it was built from."""
+
+    family: DiffusionFamily
+    trainable: Trainable
+    dataset: EncodedExamples
+    run: Run
+
+
+def train(config: RunConfig, dry_run: bool = False, *, pipe: Any = None, examples: Sequence[Example] | None = None) -> Path:
+    """Trains as configured and returns the output folder.
+
+    Args:
+        config: the run's configuration.
+        dry_run: build everything, run one batch, print what would happen, write nothing.
+        pipe: a pipeline that is already there, in place of ``config.model``.
+        examples: preferences that are already there, in place of ``config.data.source``.
+
+    Raises:
+        UserError: the configuration, the model or the data cannot be used; the message says which and how to mend it.
+        Interrupted: stopped by a signal, after a checkpoint was written.
+    """
+    output_dir = Path(config.output_dir).expanduser()
+    accelerator = make_accelerator(config, output_dir)
+    if not dry_run:
+        prepare_output(config, output_dir, accelerator)
+    with building(config, accelerator, output_dir, pipe, examples) as parts:
+        summary.announce(parts.run, config, print if accelerator.is_main_process else None)
+        if dry_run:
+            summary.dry_run(parts.run, next(batches(parts)), config)
+            return output_dir
+        parts.run.resume()
+        log = RunLog(accelerator, output_dir, parts.run.step)
+        if accelerator.is_main_process:
+            accelerator.init_trackers("logs", config={"resolved": str(config.model_dump(mode="json"))})
+        fit(parts.run, batches(parts), log, Validation(parts.run, parts.family, config.validation))
+        if accelerator.is_main_process:
+            write_result(parts, config, output_dir)
+        accelerator.end_training()
+    return output_dir
+
+
+def make_accelerator(config: RunConfig, output_dir: Path) -> Accelerator:
+    """Precision, processes and trackers. Accumulation is the loop's own, in whole rows."""
+    report_to = None if config.train.report_to == "none" else config.train.report_to
+    project = ProjectConfiguration(project_dir=str(output_dir), logging_dir=str(output_dir / "logs"))
+    return Accelerator(mixed_precision=config.train.mixed_precision, log_with=report_to, project_config=project)
+
+
+def prepare_output(config: RunConfig, output_dir: Path, accelerator: Accelerator) -> None:
+    """Makes the folder and writes the resolved configuration.
+
+    Raises:
+        UserError: the folder holds another run, and this one is not to resume.
+    """
+    if accelerator.is_main_process:
+        used = output_dir.is_dir() and any(output_dir.glob("checkpoint-*"))
+        if used and config.train.resume_from_checkpoint is None:
+            raise UserError(
+                f"output_dir {output_dir} holds the checkpoints of an earlier run; go on with --train.resume-from-checkpoint latest, "
+                "or choose another output_dir"
+            )
+        try:
+            output_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make output_dir {output_dir}: {error.strerror}; choose another place") from error
+        save_resolved(config, output_dir / CONFIG_FILE)
+    accelerator.wait_for_everyone()
+
+
+@contextmanager
+def building(
+    config: RunConfig, accelerator: Accelerator, output_dir: Path, pipe: Any, examples: Sequence[Example] | None
+) -> Iterator[Parts]:
+    """All parts of a run. At the end the pipeline is given back without the trained weights in it."""
+    objective = objectives.load(config.method.name, **config.method.fields())
+    family = load_family(config, pipe)
+    family.pipe.to(accelerator.device)
+    examples = data.load(config.data.name, config.data.source, **config.data.reader_fields()) if examples is None else examples
+    check_examples(examples, config)
+    dataset = encode(family, examples, config.data, config.seed, progress=accelerator.is_main_process)
+    settings = config.train
+    plan = BatchPlan(
+        rows=len(dataset),
+        batch_size=settings.train_batch_size,
+        accumulation=settings.gradient_accumulation_steps,
+        world=accelerator.num_processes,
+        rank=accelerator.process_index,
+        seed=config.seed,
+    )
+    trained = trainable(family, config.adapter, derived_seed(config.seed, "adapter"))
+    if settings.gradient_checkpointing:
+        family.denoiser.enable_gradient_checkpointing()
+    try:
+        policy = DiffusionPolicy(family, trained.module, trained.reference, accelerator.autocast)
+        yield Parts(family, trained, dataset, Run(accelerator, settings, policy, objective, trained, plan, output_dir))
+    finally:
+        accelerator.unwrap_model(trained.module, keep_fp32_wrapper=False)
+        if settings.gradient_checkpointing:
+            family.denoiser.disable_gradient_checkpointing()
+        trained.remove()
+
+
+def load_family(config: RunConfig, pipe: Any) -> DiffusionFamily:
+    """The family of the given pipeline, or of the one that the configuration names."""
+    model = config.model
+    if pipe is not None:
+        return pipelines.load(pipe, logit_normal=model.logit_normal)
+    dtype = DTYPES[model.dtype]
+    options: dict[str, Any] = {"torch_dtype": dtype}
+    options |= {name: value for name in ("variant", "revision") if (value := getattr(model, name)) is not None}
+    if model.vae is not None:
+        from diffusers import AutoencoderKL
+
+        options["vae"] = AutoencoderKL.from_pretrained(model.vae, torch_dtype=dtype)
+    if model.family is None:
+        return pipelines.load(model.pretrained, logit_normal=model.logit_normal, **options)
+    return pipelines.load(model.family, model.pretrained, logit_normal=model.logit_normal, **options)
+
+
+def check_examples(examples: Sequence[Example], config: RunConfig) -> None:
+    """Raises UserError where the rows cannot share a batch, or carry labels that the methods here do not read."""
+    if len(examples) == 0:
+        raise UserError(f"data.source {config.data.source} holds no rows; give at least one preference")
+    counts = sorted({len(example.images) for example in examples})
+    if len(counts) > 1:
+        raise UserError(f"data.source {config.data.source} mixes rows with {counts[0]} and {counts[-1]} candidates; train on one kind at a time")
+    if counts[0] < 2:
+        raise UserError(f"data.source {config.data.source} holds winners alone; {config.method.name} compares a chosen with a rejected image")
+
+
+def batches(parts: Parts) -> Iterator[Any]:
+    """This process's micro-batches from the run's step on, read ahead by the loader."""
+    run = parts.run
+    workers = run.config.dataloader_num_workers
+    loader = DataLoader(
+        parts.dataset,
+        batch_sampler=list(run.plan.from_step(run.step, run.config.max_train_steps)),
+        collate_fn=collate,
+        num_workers=workers,
+        pin_memory=run.accelerator.device.type == "cuda",
+        persistent_workers=False,
+    )
+    return iter(loader)
+
+
+def write_result(parts: Parts, config: RunConfig, output_dir: Path) -> None:
+    """The adapter (or the model) at the folder's top, and the model card. Averaged weights are what is saved, where there are any."""
+    run = parts.run
+    if run.ema is not None:
+        run.ema.copy_to(run.parameters)
+    staging = output_dir / ".result.tmp"
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        parts.trainable.save(staging)
+        card.write(staging, parts.family, config, run)
+        for path in list(staging.iterdir()):
+            final = output_dir / path.name
+            if final.is_dir():
+                shutil.rmtree(final)
+            path.replace(final)
+        staging.rmdir()
+    except OSError as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise UserError(f"cannot write the result to {output_dir}: {error}; free some space and resume from the last checkpoint") from error
