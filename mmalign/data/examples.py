@@ -1,0 +1,104 @@
+"""Examples read when asked for: what a training run holds instead of the images."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from mmalign.data.reader import Reader, Ties, pick
+from mmalign.data.schema import Example, open_image
+from mmalign.data.tables import Table
+from mmalign.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+class Examples(Sequence[Example]):
+    """A sequence of examples over a table. Memory holds 25 bytes an example; images are read at ``[i]`` and decoded by ``open_image``.
+
+    Attributes:
+        reader: how the columns are understood.
+        dropped: how many rows were left out, by reason ("tie", "no label", "broken image", ...).
+        broken: a sentence for each row left out because of a broken image.
+    """
+
+    def __init__(self, table: Table, reader: Reader, picks: np.ndarray, dropped: Counter[str], broken: tuple[str, ...] = ()):
+        self._table, self.reader, self._picks = table, reader, picks
+        self.dropped, self.broken = dropped, broken
+
+    def __len__(self) -> int:
+        return len(self._picks)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Examples": ...
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return Examples(self._table, self.reader, self._picks[index], self.dropped, self.broken)
+        row, reverse, weight, preference = self._picks[index].item()
+        stored = self.reader.candidates(self._table.row(row))
+        images, scores = stored.images, stored.scores
+        if reverse:
+            images, scores = images[::-1], scores and scores[::-1]
+        return replace(stored, images=images, scores=scores, weight=stored.weight * weight, preference=preference)
+
+    def check_first(self) -> "Examples":
+        """The same, once its first example could be read; its images are looked for but not decoded.
+
+        Raises:
+            UserError: a cell is not what the reader takes it for, or a file is missing, as with a wrong folder all are.
+        """
+        first = self[0]
+        for image in first.images:
+            if isinstance(image, Path) and not image.exists():
+                raise UserError(f"{first.origin}: the image {image} does not exist; paths start from the folder of the data file")
+        return self
+
+    def without_broken(self) -> "Examples":
+        """The same without the rows that have an image that cannot be read; decodes every image once."""
+        bad: dict[int, str] = {}
+        for index, row in enumerate(self._picks["row"].tolist()):
+            if row not in bad and (message := self._complaint(index)):
+                bad[row] = message
+        if not bad:
+            return self
+        logger.warning("%s: left out %d of %d rows with a broken image", self._table.name, len(bad), len(self._table))
+        kept = self._picks[~np.isin(self._picks["row"], list(bad))]
+        return Examples(self._table, self.reader, kept, self.dropped + Counter({"broken image": len(bad)}), tuple(bad.values()))
+
+    def _complaint(self, index: int) -> str:
+        try:
+            example = self[index]
+            for image in example.images:
+                open_image(image, example.origin)
+        except UserError as error:
+            return str(error)
+        return ""
+
+
+def read(table: Table, reader: Reader, ties: Ties) -> Examples:
+    """The examples a reader finds in a table.
+
+    Raises:
+        UserError: no row gives an example.
+    """
+    picks, dropped = pick(reader.verdicts(table), ties)
+    return require_some(Examples(table, reader, picks, dropped), table)
+
+
+def require_some(examples: Examples, table: Table) -> Examples:
+    """The examples themselves.
+
+    Raises:
+        UserError: there is none; the message counts why.
+    """
+    if len(examples):
+        return examples
+    reasons = ", ".join(f"{reason}: {count}" for reason, count in examples.dropped.items())
+    remedy = "keep ties with ties='soft' or ties='half'" if examples.dropped["tie"] else "give rows that say which image is preferred"
+    raise UserError(f"{table.name} has {len(table)} rows but none is left ({reasons}); {remedy}")

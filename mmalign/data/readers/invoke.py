@@ -1,0 +1,36 @@
+"""Two images and a mark for each that says whether it was preferred, as InvokeAI's trainer keeps them in metadata.jsonl."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mmalign.data.reader import Reader, Verdict
+from mmalign.data.rows import Row, absent
+from mmalign.data.schema import Example
+from mmalign.data.tables import Table
+
+
+@dataclass(frozen=True)
+class Invoke(Reader):
+    """Rows where neither mark, or both, are set are ties; rows without a mark are left out."""
+
+    summary = "two images and prefer_0, prefer_1 (InvokeAI's metadata.jsonl)"
+
+    prompt: str = "prompt"
+    image_0: str = "image_0"
+    image_1: str = "image_1"
+    prefer_0: str = "prefer_0"
+    prefer_1: str = "prefer_1"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return self.prompt, self.image_0, self.image_1, self.prefer_0, self.prefer_1
+
+    def verdicts(self, table: Table) -> Iterator[Verdict]:
+        for left, right in zip(table.column(self.prefer_0), table.column(self.prefer_1), strict=True):
+            yield "no label" if absent(left) or absent(right) else (1 + bool(left) - bool(right)) / 2
+
+    def candidates(self, row: Row) -> Example:
+        return Example(row.text(self.prompt), (row.image(self.image_0), row.image(self.image_1)), origin=row.origin)
+
+
+PLUGIN = Invoke

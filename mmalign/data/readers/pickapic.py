@@ -1,0 +1,77 @@
+"""Pick-a-Pic's columns: two images and a label for each, 1 preferred, 0 not, 0.5 a tie (arXiv 2305.01569).
+
+The sets of MaPO (arXiv 2406.06424) and most others for Diffusion-DPO use the same names.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mmalign.data.reader import Reader, Verdict
+from mmalign.data.rows import Row, absent, number
+from mmalign.data.schema import Example
+from mmalign.data.tables import Table
+from mmalign.errors import UserError
+
+
+@dataclass(frozen=True)
+class PickAPic(Reader):
+    """Rows with ``has_label`` or ``are_different`` false, or without labels, are left out, where these columns are there.
+
+    Labels between 0 and 1 that sum to 1 are soft: the image with the larger one is preferred, with that probability. Equal labels
+    are a tie.
+    """
+
+    summary = "two images with labels (Pick-a-Pic v1 and v2, MaPO)"
+
+    caption: str = "caption"
+    jpg_0: str = "jpg_0"
+    jpg_1: str = "jpg_1"
+    label_0: str = "label_0"
+    label_1: str = "label_1"
+    score_0: str = "score_0"
+    score_1: str = "score_1"
+    weight: str = "weight"
+    user_id: str = "user_id"
+    ranking_id: str = "ranking_id"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return self.caption, self.jpg_0, self.jpg_1, self.label_0, self.label_1
+
+    def verdicts(self, table: Table) -> Iterator[Verdict]:
+        labels = zip(table.column(self.label_0), table.column(self.label_1), strict=True)
+        labeled, different = _flags(table, "has_label"), _flags(table, "are_different")
+        for row, (left, right) in enumerate(labels):
+            if labeled[row] is False or absent(left) or absent(right):
+                yield "no label"
+            elif different[row] is False:
+                yield "same image twice"
+            else:
+                yield self._preference(left, right, table.origin(row))
+
+    def _preference(self, left: object, right: object, origin: str) -> float:
+        first, second = number(left, self.label_0, origin), number(right, self.label_1, origin)
+        if first == second:
+            return 0.5
+        if min(first, second) < 0 or abs(first + second - 1) > 1e-6:
+            raise UserError(f"{origin}: the labels are {first} and {second}; give 1 and 0, 0 and 1, or 0.5 and 0.5 for a tie")
+        return first
+
+    def candidates(self, row: Row) -> Example:
+        scores = row.number(self.score_0), row.number(self.score_1)
+        return Example(
+            prompt=row.text(self.caption),
+            images=(row.image(self.jpg_0), row.image(self.jpg_1)),
+            scores=None if None in scores else scores,
+            weight=row.weight(self.weight),
+            user_id=row.name(self.user_id),
+            origin=row.origin,
+            ranking_id=row.name(self.ranking_id),
+        )
+
+
+def _flags(table: Table, column: str) -> list[bool | None]:
+    return table.column(column) if column in table.columns else [None] * len(table)
+
+
+PLUGIN = PickAPic

@@ -1,0 +1,36 @@
+"""A prompt, the preferred image and the other: the columns that TRL uses for text, with images in them."""
+
+from dataclasses import dataclass
+
+from mmalign.data.reader import Reader
+from mmalign.data.rows import Row
+from mmalign.data.schema import Example
+
+
+@dataclass(frozen=True)
+class PromptChosenRejected(Reader):
+    """``rejected=None`` reads winners alone; other names of columns read other sets, as ``chosen="path1", rejected="path2"`` HPDv3."""
+
+    summary = "a prompt, the preferred image and the other; or, with rejected=None, winners alone"
+
+    prompt: str = "prompt"
+    chosen: str = "chosen"
+    rejected: str | None = "rejected"
+    weight: str = "weight"
+    user_id: str = "user_id"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (self.prompt, self.chosen) if self.rejected is None else (self.prompt, self.chosen, self.rejected)
+
+    def candidates(self, row: Row) -> Example:
+        return Example(
+            prompt=row.text(self.prompt),
+            images=tuple(row.image(column) for column in self.needs[1:]),
+            weight=row.weight(self.weight),
+            user_id=row.name(self.user_id),
+            origin=row.origin,
+        )
+
+
+PLUGIN = PromptChosenRejected

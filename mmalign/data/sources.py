@@ -1,0 +1,150 @@
+"""Opening what a user points at: a file, a folder, a `datasets` object, rows in memory, or the id of a data set on a hub.
+
+This module only finds the rows; what their columns mean is for the readers, so every reader works over every source.
+"""
+
+import difflib
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmalign import plugins
+from mmalign.data.pair_folder import is_pair_folder, pair_rows
+from mmalign.data.parquet import ParquetTable
+from mmalign.data.tables import DatasetTable, JsonLinesTable, RowsTable, Table
+from mmalign.errors import UserError
+
+Source = Any
+"""A path, a hub id, a `datasets.Dataset` or `DatasetDict`, or a list of dictionaries."""
+
+KINDS = (
+    "a .parquet, .jsonl or .json file, a folder of Parquet files, a folder with one .jsonl file, "
+    "a folder with w/ and l/, or a folder written by save_to_disk"
+)
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_SPLIT_FILE = re.compile(r"(.+?)-\d{5}-of-\d{5}")
+
+
+def open_source(source: Source, split: str | None = None) -> Table:
+    """The rows of a source.
+
+    Args:
+        split: which split to read, where the source has several; "train" unless given.
+
+    Raises:
+        UserError: there is nothing at the path, it is of no known kind, or it has no such split.
+    """
+    if isinstance(source, Path):
+        return _open_path(source.expanduser(), split)
+    if isinstance(source, str):
+        return _open_name(source, split)
+    if "datasets" in sys.modules and type(source).__module__.startswith("datasets."):
+        return _open_dataset(source, split, "the data set")
+    if isinstance(source, Sequence) and not isinstance(source, bytes):
+        return _open_rows(source, "the list", None)
+    raise UserError(f"a data source cannot be a {type(source).__name__}; give a path, a `datasets.Dataset` or a list of dictionaries")
+
+
+def _open_name(name: str, split: str | None) -> Table:
+    path = Path(name).expanduser()
+    if path.exists() or not _may_be_hub_id(name):
+        return _open_path(path, split)
+    import datasets
+
+    try:
+        dataset = datasets.load_dataset(name)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{name!r} is no file or folder here, and `datasets` could not load it ({reason}); check the path") from error
+    return _open_dataset(dataset, split, name)
+
+
+def _may_be_hub_id(name: str) -> bool:
+    # "data/pair" beside an existing folder data/ is a slip in a path, not a reason to go to the network
+    return bool(_HUB_ID.fullmatch(name)) and Path(name).suffix not in (".parquet", ".jsonl", ".json") and not Path(name).parent.exists()
+
+
+def _open_path(path: Path, split: str | None) -> Table:
+    if not path.exists():
+        raise UserError(f"{path} does not exist; {_neighbor(path)}")
+    if path.is_dir():
+        return _open_folder(path, split)
+    if path.suffix == ".parquet":
+        return ParquetTable([path], str(path))
+    if path.suffix in (".jsonl", ".ndjson"):
+        return JsonLinesTable(path)
+    if path.suffix == ".json":
+        return _open_json(path)
+    raise UserError(f"{path} is of no known kind; give {KINDS}")
+
+
+def _neighbor(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"nor does the folder {path.parent}"
+    close = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"nothing in {path.parent} has a name like it"
+
+
+def _open_folder(path: Path, split: str | None) -> Table:
+    if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
+        import datasets
+
+        return _open_dataset(datasets.load_from_disk(str(path)), split, str(path))
+    if is_pair_folder(path):
+        rows, origins = pair_rows(path)
+        return RowsTable(rows, str(path), path, origins)
+    if files := sorted(path.rglob("*.parquet")):
+        return ParquetTable(_files_of_split(files, path, split), str(path))
+    lines = sorted(path.glob("*.jsonl"))
+    if len(lines) == 1:
+        return JsonLinesTable(lines[0])
+    if lines:
+        raise UserError(f"{path} has several .jsonl files ({', '.join(file.name for file in lines)}); give one of them")
+    raise UserError(f"{path} holds no data of a known kind; give {KINDS}")
+
+
+def _files_of_split(files: list[Path], folder: Path, split: str | None) -> list[Path]:
+    """The files of one split where names tell splits apart, as in train-00000-of-00002.parquet; else all."""
+    splits: dict[str, list[Path]] = {}
+    for file in files:
+        match = _SPLIT_FILE.fullmatch(file.stem)
+        splits.setdefault(match[1] if match else "", []).append(file)
+    return files if split is None and len(splits) == 1 else splits[_pick_split(list(splits), str(folder), split)]
+
+
+def _open_json(path: Path) -> Table:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}); for one object a line name the file .jsonl") from error
+    if not isinstance(rows, list):
+        raise UserError(f"{path} does not hold a list; write a list of objects, or one object a line in a .jsonl file")
+    return _open_rows(rows, str(path), path.parent)
+
+
+def _open_rows(rows: Sequence[Any], name: str, folder: Path | None) -> Table:
+    for index, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise UserError(f"{name}, row {index}, is a {type(row).__name__}; every row must be a dictionary with the columns as keys")
+    return RowsTable(rows, name, folder)
+
+
+def _open_dataset(dataset: Any, split: str | None, name: str) -> Table:
+    if isinstance(dataset, Mapping):
+        chosen = _pick_split(list(dataset), name, split)
+        dataset, name = dataset[chosen], f"{name} ({chosen})"
+    if not hasattr(dataset, "with_format") or not hasattr(dataset, "__len__"):
+        raise UserError(f"{name} is streamed, so its rows cannot be counted; load it without streaming, or save it to a Parquet file")
+    return DatasetTable(dataset, name, Path(name) if Path(name).is_dir() else None)
+
+
+def _pick_split(splits: list[str], name: str, split: str | None) -> str:
+    if split is None and len(splits) == 1:
+        return splits[0]
+    wanted = split or "train"
+    if wanted not in splits:
+        raise UserError(f"{name} has no split {wanted!r}; {plugins.nearest(wanted, splits)}")
+    return wanted

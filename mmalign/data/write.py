@@ -1,0 +1,110 @@
+"""Writing pairs as one Parquet file with Pick-a-Pic's columns."""
+
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from itertools import islice
+from os import fsync
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from mmalign.data.schema import Example, ImageSource, open_image
+from mmalign.errors import UserError
+
+ROWS_PER_GROUP = 32
+"""A row read at random costs at most so many."""
+
+
+def write_pickapic(examples: Iterable[Example], path: str | Path, seed: int = 0) -> int:
+    """Writes pairs as PNG with the columns of Pick-a-Pic and ``score_0, score_1, weight, user_id, ranking_id``; gives their number.
+
+    The file appears whole or not at all, and takes the place of one of that name. Memory holds 32 pairs.
+
+    Args:
+        seed: decides for each row whether the preferred image is jpg_0 or jpg_1, so that the place says nothing about the label.
+
+    Raises:
+        UserError: an example is no pair, an image is broken, there are no examples, the disk is full or the place cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema, count, rest = _schema(), 0, iter(examples)
+    images = ("jpg_0", "jpg_1")
+    compression = {name: "NONE" if name in images else "SNAPPY" for name in schema.names}  # a PNG is compressed already
+    small = [name for name in schema.names if name not in images]
+    with whole_file(path) as file, pq.ParquetWriter(file, schema, compression=compression, use_dictionary=small) as writer:
+        while part := list(islice(rest, ROWS_PER_GROUP)):
+            rows = [_row(example, _turned(seed, count + k)) for k, example in enumerate(part)]
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+            count += len(rows)
+        if not count:
+            raise UserError(f"there are no pairs to write to {path}; give at least one")
+    return count
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[IO[bytes]]:
+    """A file to write to that takes its name only once it is complete and on the disk; on any error nothing is left.
+
+    Raises:
+        UserError: the disk is full or the place cannot be written; the message names the file.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}; free some space or choose another place") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    number, text = pa.float64(), pa.string()
+    kinds = {"caption": text, "jpg_0": pa.binary(), "jpg_1": pa.binary(), "label_0": number, "label_1": number}
+    return pa.schema(kinds | {"score_0": number, "score_1": number, "weight": number, "user_id": text, "ranking_id": text})
+
+
+def _turned(seed: int, row: int) -> bool:
+    # one coin for each (seed, row), so that a part of the rows falls as it would among all
+    return bool(np.random.default_rng((seed, row)).random() < 0.5)
+
+
+def _row(example: Example, turned: bool) -> dict[str, Any]:
+    if len(example.images) != 2:
+        raise UserError(
+            f"{example.origin or 'an example'} has {len(example.images)} images; these columns hold pairs, so choose two of them"
+        )
+    images = [_png(source, example.origin) for source in example.images]
+    labels = [example.preference, 1 - example.preference]
+    scores = list(example.scores or (None, None))
+    first, second = (1, 0) if turned else (0, 1)
+    return {
+        "caption": example.prompt,
+        "jpg_0": images[first],
+        "jpg_1": images[second],
+        "label_0": labels[first],
+        "label_1": labels[second],
+        "score_0": scores[first],
+        "score_1": scores[second],
+        "weight": example.weight,
+        "user_id": example.user_id,
+        "ranking_id": example.ranking_id,
+    }
+
+
+def _png(source: ImageSource, origin: str) -> bytes:
+    buffer = BytesIO()
+    open_image(source, origin).save(buffer, format="PNG")
+    return buffer.getvalue()
