@@ -1,0 +1,85 @@
+"""YAML as people mean it: 1e-4 is a number, ``no`` is a word, a date is text, and a key given twice is an error."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+
+from mmalign.errors import UserError
+
+_RESOLVERS = (
+    ("tag:yaml.org,2002:null", r"~|null|Null|NULL|None|", [*"~nN", ""]),
+    ("tag:yaml.org,2002:bool", r"true|True|TRUE|false|False|FALSE", [*"tTfF"]),
+    ("tag:yaml.org,2002:int", r"[-+]?(0|[1-9][0-9]*)", [*"-+0123456789"]),
+    ("tag:yaml.org,2002:float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf)|\.(nan|NaN)", [*"-+.0123456789"]),
+    ("tag:yaml.org,2002:merge", r"<<", ["<"]),
+)
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers: ClassVar[dict] = {}
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} stands there twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    yaml_implicit_resolvers: ClassVar[dict] = {}
+
+
+# reader and writer share the rules, so that a text that looks like a number is written in quotes
+for _kind in (_Loader, _Dumper):
+    for _tag, _pattern, _first in _RESOLVERS:
+        _kind.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern})$"), _first)
+
+
+def parse(text: str, source: str) -> Any:
+    """The value of a YAML text. Raises UserError with the line where it cannot be read."""
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{source}{line}: cannot be read as YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{source}: cannot be read as YAML: {' '.join(str(error).split())}") from error
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file; an empty file is an empty mapping.
+
+    Raises:
+        UserError: the file is missing, cannot be read, or holds something else.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UserError(f"there is no configuration file {path}; give the path of a YAML file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the configuration file {path}: {error}") from error
+    value = parse(text, str(path))
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: a configuration is a mapping of keys, not a {type(value).__name__}")
+    return value
+
+
+def dump(value: Any) -> str:
+    """A value as YAML that ``parse`` reads back as it was."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def write(path: str | Path, value: Any) -> None:
+    """Writes a value as a YAML file, whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_text(dump(value), encoding="utf-8")
+    os.replace(beside, path)  # noqa: PTH105 (one call, atomic on every system)

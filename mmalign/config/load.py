@@ -1,0 +1,54 @@
+"""From a file, the command line or a mapping to a checked configuration, and back to a file."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from mmalign.config import explain, files
+from mmalign.config.run import RunConfig
+from mmalign.config.section import Section
+from mmalign.errors import UserError
+
+Kind = TypeVar("Kind", bound=Section)
+
+
+def load_config(
+    path: str | Path | None, overrides: Sequence[str] = (), kind: type[Kind] = RunConfig, prog: str = "mmalign train CONFIG"
+) -> Kind:
+    """A configuration from a YAML file with options of the command line laid over it.
+
+    Args:
+        path: the file; None = everything comes from the options.
+        overrides: options such as ``["--train.learning-rate", "1e-5"]``.
+        kind: ``RunConfig`` or ``EvaluateConfig``.
+        prog: the command, for ``--help``.
+
+    Raises:
+        UserError: no such file, bad YAML, an unknown or missing key, a value of the wrong kind; the message is one sentence.
+        SystemExit: ``--help`` is among the options.
+    """
+    from mmalign.config.overrides import apply
+
+    raw = {} if path is None else files.read(path)
+    source = "command line" if path is None else str(path)
+    merged, given = apply(raw, kind, overrides, prog)
+    return _checked(merged, kind, lambda key: "command line" if key in given else source)
+
+
+def from_mapping(values: Mapping[str, Any], kind: type[Kind] = RunConfig, source: str = "configuration") -> Kind:
+    """A configuration from nested mappings. Raises UserError, as ``load_config`` does."""
+    return _checked(dict(values), kind, lambda key: source)
+
+
+def save_resolved(config: Section, path: str | Path) -> None:
+    """Writes a configuration with every default filled in; ``load_config`` reads it back as it was."""
+    files.write(path, config.model_dump(mode="json"))
+
+
+def _checked(values: dict[str, Any], kind: type[Kind], origin: Callable[[str], str]) -> Kind:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise UserError(explain.sentence(error, origin)) from error

@@ -1,0 +1,143 @@
+"""The sections of a training run that have the same keys whatever the method."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from mmalign.config.section import Section
+from mmalign.plugins import nearest
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+class ModelConfig(Section):
+    """The pipeline to align."""
+
+    family: str | None = Field(None, description="model family (`mmalign list families`); None = found from the pipeline's class")
+    pretrained: str = Field(description="diffusers folder, hub id, or shapes/NAME for an embedded one; also pretrained_model_name_or_path")
+    revision: str | None = Field(None, description="branch, tag or commit on the hub; None = its default branch")
+    variant: str | None = Field(None, description="variant of the weight files, for instance fp16; None = the plain files")
+    vae: str | None = Field(None, description="folder or hub id of a VAE that replaces the pipeline's; None = the pipeline's own")
+    dtype: Dtype = Field("float32", description="number format of the weights that are not trained")
+    logit_normal: bool = Field(False, description="flow models only: draw timesteps by a logit-normal density; false = uniformly")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, values: Any) -> Any:
+        return super()._known_keys(_renamed(values, "pretrained_model_name_or_path", "pretrained"))
+
+
+class LoraAdapterConfig(Section):
+    """Train a LoRA inside the denoiser; the reference is the model with the adapter off."""
+
+    name: Literal["lora"] = Field("lora", description="kind of adapter: lora, or full for all weights")
+    rank: int = Field(16, ge=1, description="rank of the update, dimensions")
+    alpha: float | None = Field(None, gt=0, description="the update is scaled by alpha / rank, no unit; None = rank, a scale of 1")
+    targets: list[str] | None = Field(None, min_length=1, description="names of the layers that take the LoRA; None = the family's list")
+    rslora: bool = Field(False, description="scale by alpha / sqrt(rank) instead (rank-stabilized LoRA)")
+    dora: bool = Field(False, description="learn magnitude and direction apart (DoRA): better at low ranks, slower")
+
+
+class FullConfig(Section):
+    """Train all weights of the denoiser; the reference is a frozen copy."""
+
+    name: Literal["full"] = Field("full", description="kind of adapter: full for all weights, or lora")
+
+
+ADAPTERS: dict[str, type[Section]] = {"lora": LoraAdapterConfig, "full": FullConfig}
+
+
+def adapter_section(name: Any) -> type[Section]:
+    """The section of a kind of adapter, LoRA where none is named; another name is an error of validation that names the nearest."""
+    if name is None:
+        return LoraAdapterConfig
+    if name not in ADAPTERS:
+        raise PydanticCustomError(
+            "named", "unknown name {name} among adapters; {hint}", {"name": repr(name), "hint": nearest(str(name), [*ADAPTERS])}
+        )
+    return ADAPTERS[name]
+
+
+def _adapter(value: Any) -> Any:
+    value = {"name": value} if isinstance(value, str) else value
+    return adapter_section(value.get("name")).model_validate(value) if isinstance(value, dict) else value
+
+
+AdapterConfig = Annotated[LoraAdapterConfig | FullConfig, BeforeValidator(_adapter)]
+
+
+class DataConfig(Section):
+    """The preferences to train on."""
+
+    name: str = Field("auto", description="reader of the data (`mmalign list datasets`); auto = found from the source")
+    source: str = Field(description="Parquet file, folder, or name of a data set on the hub")
+    split: str = Field("train", description="split of a data set that has several")
+    limit: int | None = Field(None, ge=1, description="use the first so many rows; None = all")
+    resolution: int | None = Field(None, ge=8, description="side of the square images to train on, pixels; None = the pipeline's own")
+    center_crop: bool = Field(True, description="crop at the center; false = at a random place, the same for the candidates of a row")
+    random_flip: bool = Field(False, description="mirror a row's candidates together with probability 0.5")
+    caption_dropout: float = Field(0.0, ge=0, le=1, description="share of the steps in which a row's prompt is empty")
+    ties: Literal["drop", "half"] = Field("drop", description="rows without a preference: drop them, or keep them at half weight")
+    on_broken: Literal["raise", "skip"] = Field("raise", description="a row with an image that cannot be read: stop, or leave it out")
+    cache_dir: Path | None = Field(None, description="folder for cached latents and prompt embeddings; None = in memory")
+
+
+Scheduler = Literal["constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"]
+
+
+class TrainConfig(Section):
+    """How to train. The names are those of the diffusers scripts."""
+
+    max_train_steps: int = Field(2000, ge=1, description="optimizer steps")
+    train_batch_size: int = Field(1, ge=1, description="pairs per device and micro-batch")
+    gradient_accumulation_steps: int = Field(1, ge=1, description="micro-batches per optimizer step")
+    learning_rate: float = Field(1e-5, gt=0, description="step size of the optimizer after the warm-up, no unit")
+    scale_lr: bool = Field(False, description="multiply learning_rate by the pairs of an optimizer step over all devices")
+    lr_scheduler: Scheduler = Field("constant", description="course of the learning rate, by diffusers' names")
+    lr_warmup_steps: int = Field(0, ge=0, description="optimizer steps of linear warm-up; constant takes none, constant_with_warmup does")
+    optimizer: Literal["adamw", "adamw_8bit", "adafactor"] = Field("adamw", description="optimizer; adamw_8bit needs the extra `train`")
+    adam_beta1: float = Field(0.9, ge=0, lt=1, description="decay of the first moment per step")
+    adam_beta2: float = Field(0.999, ge=0, lt=1, description="decay of the second moment per step")
+    adam_weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay per step, in units of the learning rate")
+    adam_epsilon: float = Field(1e-8, gt=0, description="added to the root of the second moment, in units of a gradient")
+    max_grad_norm: float | None = Field(1.0, gt=0, description="clip the gradient to this L2 norm; None = no clipping")
+    mixed_precision: Literal["no", "bf16", "fp16"] = Field("no", description="number format of the forward pass of what is trained")
+    gradient_checkpointing: bool = Field(False, description="recompute activations in the backward pass: less memory, about a third slower")
+    ema_decay: float | None = Field(None, gt=0, lt=1, description="decay per step of the weights' average, which is saved too; None = none")
+    checkpointing_steps: int = Field(500, ge=1, description="optimizer steps between checkpoints")
+    checkpoints_total_limit: int | None = Field(None, ge=1, description="keep the newest so many checkpoints; None = all")
+    resume_from_checkpoint: str | None = Field(None, description="latest, or the folder of a checkpoint; None = start anew")
+    dataloader_num_workers: int = Field(0, ge=0, description="processes that load data; 0 = none beside the main one")
+    report_to: Literal["tensorboard", "wandb", "trackio", "none"] = Field("tensorboard", description="where the numbers are logged")
+    logging_steps: int = Field(1, ge=1, description="optimizer steps between logged numbers")
+
+    @model_validator(mode="after")
+    def _warmup_is_used(self) -> "TrainConfig":
+        if self.lr_warmup_steps and self.lr_scheduler == "constant":
+            raise ValueError("lr_warmup_steps has no effect with lr_scheduler constant; choose constant_with_warmup")
+        return self
+
+
+class ValidationConfig(Section):
+    """Pictures drawn during the run, to look at."""
+
+    prompts: list[str] = Field(default_factory=list, description="prompts to draw, one picture each")
+    steps: int | None = Field(None, ge=1, description="optimizer steps between drawings; None = never")
+    num_inference_steps: int = Field(25, ge=1, description="denoising steps per picture")
+    guidance_scale: float = Field(7.5, ge=0, description="classifier-free guidance, no unit; 1 or less = none")
+    seed: int = Field(0, ge=0, description="seed of the noise: the same at every drawing")
+
+    @model_validator(mode="after")
+    def _something_to_draw(self) -> "ValidationConfig":
+        if self.steps and not self.prompts:
+            raise ValueError("steps is set but prompts is empty; give prompts to draw, or leave steps out")
+        return self
+
+
+def _renamed(values: Any, alias: str, name: str) -> Any:
+    """Reads a second name of a key. Both at once are left to be refused as an unknown key."""
+    if isinstance(values, dict) and alias in values and name not in values:
+        return {name if key == alias else key: value for key, value in values.items()}
+    return values
