@@ -34,7 +34,14 @@ def load_config(
     raw = {} if path is None else files.read(path)
     source = "command line" if path is None else str(path)
     merged, given = apply(raw, kind, overrides, prog)
-    return _checked(merged, kind, lambda key: "command line" if key in given else source)
+
+    def origin(key: str) -> str:
+        if key in given:
+            return "command line"
+        # a rule about several keys may have been broken by either
+        return f"{source} with the command line's options" if any(option.startswith(f"{key}.") for option in given) else source
+
+    return _checked(merged, kind, origin)
 
 
 def from_mapping(values: Mapping[str, Any], kind: type[Kind] = RunConfig, source: str = "configuration") -> Kind:

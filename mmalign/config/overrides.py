@@ -58,6 +58,7 @@ def _switched(raw: dict[str, Any], kind: type[Section], options: Sequence[str]) 
         name = _peek(options, f"--{section}.name")
         if section not in kind.model_fields or name is None or not isinstance(before, dict) or name == before.get("name"):
             continue
+        _part(kind, section, {"name": name})  # an unknown name is reported before anything else is said
         if left := [f"{section}.{key}" for key in before if key != "name"]:
             log.warning("%s.name is now %s: %s of the file %s not used", section, name, ", ".join(left), "is" if len(left) == 1 else "are")
         raw = {**raw, section: {"name": name}}

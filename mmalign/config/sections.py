@@ -21,6 +21,7 @@ class ModelConfig(Section):
     variant: str | None = Field(None, description="variant of the weight files, for instance fp16; None = the plain files")
     vae: str | None = Field(None, description="folder or hub id of a VAE that replaces the pipeline's; None = the pipeline's own")
     dtype: Dtype = Field("float32", description="number format of the weights that are not trained")
+    logit_normal: bool = Field(False, description="flow models: draw noise levels logit-normally, as SD3 was trained; false = uniformly")
     logit_normal: bool = Field(False, description="flow models only: draw timesteps by a logit-normal density; false = uniformly")
 
     @model_validator(mode="before")
@@ -37,7 +38,7 @@ class LoraAdapterConfig(Section):
     alpha: float | None = Field(None, gt=0, description="the update is scaled by alpha / rank, no unit; None = rank, a scale of 1")
     targets: list[str] | None = Field(None, min_length=1, description="names of the layers that take the LoRA; None = the family's list")
     rslora: bool = Field(False, description="scale by alpha / sqrt(rank) instead (rank-stabilized LoRA)")
-    dora: bool = Field(False, description="learn magnitude and direction apart (DoRA): better at low ranks, slower")
+    dora: bool = Field(False, description="learn magnitude and direction apart (DoRA)")
 
 
 class FullConfig(Section):
@@ -54,9 +55,8 @@ def adapter_section(name: Any) -> type[Section]:
     if name is None:
         return LoraAdapterConfig
     if name not in ADAPTERS:
-        raise PydanticCustomError(
-            "named", "unknown name {name} among adapters; {hint}", {"name": repr(name), "hint": nearest(str(name), [*ADAPTERS])}
-        )
+        context = {"name": repr(name), "hint": nearest(str(name), list(ADAPTERS))}
+        raise PydanticCustomError("named", "unknown name {name} among adapters; {hint}", context)
     return ADAPTERS[name]
 
 
@@ -73,13 +73,17 @@ class DataConfig(Section):
 
     name: str = Field("auto", description="reader of the data (`mmalign list datasets`); auto = found from the source")
     source: str = Field(description="Parquet file, folder, or name of a data set on the hub")
-    split: str = Field("train", description="split of a data set that has several")
+    columns: dict[str, str] = Field(default_factory=dict, description="the reader's column names where yours differ, {caption: text}")
+    split: str | None = Field(None, description="split of a data set that has several; None = train")
     limit: int | None = Field(None, ge=1, description="use the first so many rows; None = all")
     resolution: int | None = Field(None, ge=8, description="side of the square images to train on, pixels; None = the pipeline's own")
     center_crop: bool = Field(True, description="crop at the center; false = at a random place, the same for the candidates of a row")
     random_flip: bool = Field(False, description="mirror a row's candidates together with probability 0.5")
     caption_dropout: float = Field(0.0, ge=0, le=1, description="share of the steps in which a row's prompt is empty")
-    ties: Literal["drop", "half"] = Field("drop", description="rows without a preference: drop them, or keep them at half weight")
+    ties: Literal["drop", "half", "soft"] = Field(
+        "drop", description="rows that prefer no image: drop = leave out; half = both orders at half weight; soft = once, preference 0.5"
+    )
+    on_broken: Literal["raise", "skip"] = Field("raise", description="a broken image: stop when it is opened, or leave its row out")
     on_broken: Literal["raise", "skip"] = Field("raise", description="a row with an image that cannot be read: stop, or leave it out")
     cache_dir: Path | None = Field(None, description="folder for cached latents and prompt embeddings; None = in memory")
 
@@ -104,7 +108,7 @@ class TrainConfig(Section):
     adam_epsilon: float = Field(1e-8, gt=0, description="added to the root of the second moment, in units of a gradient")
     max_grad_norm: float | None = Field(1.0, gt=0, description="clip the gradient to this L2 norm; None = no clipping")
     mixed_precision: Literal["no", "bf16", "fp16"] = Field("no", description="number format of the forward pass of what is trained")
-    gradient_checkpointing: bool = Field(False, description="recompute activations in the backward pass: less memory, about a third slower")
+    gradient_checkpointing: bool = Field(False, description="recompute activations in the backward pass: less memory, more time")
     ema_decay: float | None = Field(None, gt=0, lt=1, description="decay per step of the weights' average, which is saved too; None = none")
     checkpointing_steps: int = Field(500, ge=1, description="optimizer steps between checkpoints")
     checkpoints_total_limit: int | None = Field(None, ge=1, description="keep the newest so many checkpoints; None = all")

@@ -1,0 +1,61 @@
+"""The command line. Each command is a module that is imported when it is called, so that ``--help`` loads no model library."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from mmalign import __version__
+from mmalign.errors import UserError
+from mmalign.plugins import nearest
+
+COMMANDS = {
+    "demo": "the whole job on the embedded world: pairs, training, evaluation, report; no GPU, no download",
+    "train": "align a model as a YAML file says",
+    "evaluate": "compare a base with its aligned self: win rates with intervals, pictures, report",
+    "list": "what there is: methods, families, rewards, datasets",
+    "shapes": "the embedded world: build its models, or draw a sheet of its pictures",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns the exit status: 0, 2 for a mistake in the input, 130 after Ctrl-C.
+
+    Args:
+        argv: the words after ``mmalign``; None = those of this process.
+    """
+    try:
+        status = _dispatch(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # the reader has gone, as in `mmalign list | head -1`; what is still buffered has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
+
+
+def _dispatch(words: list[str]) -> int:
+    command, *rest = words or ["--help"]
+    if command in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if command in ("-V", "--version"):
+        print(f"mmalign {__version__}")
+        return 0
+    if command not in COMMANDS:
+        raise UserError(f"unknown command {command!r}; {nearest(command, list(COMMANDS))}")
+    return import_module(f"mmalign.cli.{command}").run(rest)
+
+
+def _help() -> str:
+    rows = "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items())
+    return (
+        "usage: mmalign COMMAND ...\n\nPreference alignment for image generators and vision-language models.\n\n"
+        f"{rows}\n\n`mmalign COMMAND --help` says more; `mmalign --version` tells the version."
+    )

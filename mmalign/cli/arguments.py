@@ -1,0 +1,26 @@
+"""A parser of words whose mistakes are sentences like every other mistake of a user."""
+
+import argparse
+from collections.abc import Sequence
+from typing import NoReturn
+
+from mmalign.errors import UserError
+from mmalign.plugins import nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with ``UserError`` in place of an exit, and no abbreviated options."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs, allow_abbrev=False)
+
+    def parse_args(self, args: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]
+        """What argparse gives. Raises UserError, with the nearest option for an unknown one."""
+        known, rest = self.parse_known_args(args)
+        if rest:
+            hint = nearest(rest[0].partition("=")[0], [option for action in self._actions for option in action.option_strings])
+            raise UserError(f"unknown option {rest[0]!r} of `{self.prog}`; {hint}")
+        return known
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see `{self.prog} --help`")

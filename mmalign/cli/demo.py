@@ -1,0 +1,24 @@
+"""``mmalign demo``: the whole job on the embedded world."""
+
+from pathlib import Path
+
+from mmalign.cli.arguments import Parser
+
+FAMILIES = ("sdxl", "sd3", "sd")
+
+
+def run(words: list[str]) -> int:
+    """Samples pairs, trains, evaluates and writes the report."""
+    parser = Parser(
+        prog="mmalign demo", description="Preferences, alignment and a measured win on the embedded world, without GPU or download."
+    )
+    parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="folder for everything it makes (default: demo)")
+    parser.add_argument("--family", choices=FAMILIES, default="sdxl", help="which embedded pipeline (default: sdxl)")
+    parser.add_argument("--method", default="diffusion_dpo", metavar="NAME", help="see `mmalign list methods` (default: diffusion_dpo)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of everything random (default: 0)")
+    arguments = parser.parse_args(words)
+
+    from mmalign.demo import run as demo
+
+    demo(arguments.out, arguments.family, arguments.method, arguments.seed)
+    return 0

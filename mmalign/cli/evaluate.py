@@ -1,0 +1,23 @@
+"""``mmalign evaluate``: compare a base with its aligned self."""
+
+USAGE = """usage: mmalign evaluate [CONFIG] [--KEY VALUE ...]
+
+  CONFIG       YAML file; may be left out where the options say everything
+  --KEY VALUE  change a key, for instance --pretrained shapes/sdxl --adapter-path runs/x --rewards oracle --aligned-to oracle
+
+`mmalign evaluate --help` lists every key with its unit and its default."""
+
+
+def run(words: list[str]) -> int:
+    """Evaluates, and prints where the report is."""
+    if not words:
+        print(USAGE)
+        return 2
+    from mmalign.config import EvaluateConfig, load_config
+
+    path = None if words[0].startswith("-") else words[0]
+    config = load_config(path, words if path is None else words[1:], EvaluateConfig, prog="mmalign evaluate [CONFIG]")
+    from mmalign.evaluation.run import run as evaluate
+
+    print(evaluate(config))
+    return 0
