@@ -9,9 +9,7 @@ FAMILIES = ("sdxl", "sd3", "sd")
 
 def run(words: list[str]) -> int:
     """Samples pairs, trains, evaluates and writes the report."""
-    parser = Parser(
-        prog="mmalign demo", description="Preferences, alignment and a measured win on the embedded world, without GPU or download."
-    )
+    parser = Parser(prog="mmalign demo", description="The whole job on the embedded world, without GPU or download.")
     parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="folder for everything it makes (default: demo)")
     parser.add_argument("--family", choices=FAMILIES, default="sdxl", help="which embedded pipeline (default: sdxl)")
     parser.add_argument("--method", default="diffusion_dpo", metavar="NAME", help="see `mmalign list methods` (default: diffusion_dpo)")

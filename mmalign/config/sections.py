@@ -21,7 +21,6 @@ class ModelConfig(Section):
     variant: str | None = Field(None, description="variant of the weight files, for instance fp16; None = the plain files")
     vae: str | None = Field(None, description="folder or hub id of a VAE that replaces the pipeline's; None = the pipeline's own")
     dtype: Dtype = Field("float32", description="number format of the weights that are not trained")
-    logit_normal: bool = Field(False, description="flow models: draw noise levels logit-normally, as SD3 was trained; false = uniformly")
     logit_normal: bool = Field(False, description="flow models only: draw timesteps by a logit-normal density; false = uniformly")
 
     @model_validator(mode="before")
@@ -83,7 +82,6 @@ class DataConfig(Section):
     ties: Literal["drop", "half", "soft"] = Field(
         "drop", description="rows that prefer no image: drop = leave out; half = both orders at half weight; soft = once, preference 0.5"
     )
-    on_broken: Literal["raise", "skip"] = Field("raise", description="a broken image: stop when it is opened, or leave its row out")
     on_broken: Literal["raise", "skip"] = Field("raise", description="a row with an image that cannot be read: stop, or leave it out")
     cache_dir: Path | None = Field(None, description="folder for cached latents and prompt embeddings; None = in memory")
 
