@@ -1,0 +1,112 @@
+"""How a denoiser is trained: cached latents under seen captions, frozen embeddings, a loss that minds the shape's region.
+
+The background fills most of a picture, so that a plain mean over pixels leaves the shape for last. Here the renderer's own mask
+weighs the shape and its edge five times as much.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmalign.shapes.captions import prompts
+from mmalign.shapes.geometry import distances
+from mmalign.shapes.recipes.draws import caption_attributes, random_styles
+from mmalign.shapes.recipes.loop import Fit, fit
+from mmalign.shapes.render import draw
+
+REGION_WEIGHT = 4.0
+EDGE = 3.0  # pixels around the shape that belong to its region
+DROPOUT = 0.1  # share of captions left out, half as the empty prompt and half as zeros
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Clean latents (N, 8, 16, 16), weights (N, 1, 16, 16) with mean one, and the caption (N,) of each as an index."""
+
+    clean: Tensor
+    weight: Tensor
+    caption: Tensor
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Embeddings of the seen captions, then of the empty prompt, then zeros: (802, L, D), and pooled (802, P)."""
+
+    embeds: Tensor
+    pooled: Tensor | None
+
+    def rows(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.embeds[index], None if self.pooled is None else self.pooled[index]
+
+
+Noising = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+Predict = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+
+
+@torch.no_grad()
+def cache_latents(vae: nn.Module, draws: int, generator: torch.Generator) -> Latents:
+    """Encode ``draws`` random styles of every seen caption."""
+    attributes = caption_attributes(prompts("seen"))
+    clean, weight = [], []
+    for _ in range(draws):
+        styles = random_styles(len(attributes), generator)
+        pictures = draw(attributes, styles) * 2 - 1
+        clean += [vae.encode(chunk).latent_dist.mode() for chunk in pictures.split(100)]
+        weight.append(_region_weight(attributes, styles))
+    return Latents(torch.cat(clean), torch.cat(weight), torch.arange(len(attributes)).repeat(draws))
+
+
+def train(
+    denoiser: nn.Module,
+    predict: Predict,
+    noising: Noising,
+    latents: Latents,
+    conditions: Conditions,
+    generator: torch.Generator,
+    *,
+    steps: int,
+    rate: float,
+    batch: int = 32,
+    name: str = "denoiser",
+) -> Fit:
+    """Train a denoiser; ``noising(clean, noise, u)`` gives noisy latents, timesteps and targets for u in [0, 1)."""
+
+    def loss(step: int) -> Tensor:
+        rows = torch.randint(len(latents.clean), (batch,), generator=generator)
+        clean, weight = latents.clean[rows], latents.weight[rows]
+        noise = torch.randn(clean.shape, generator=generator)
+        u = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
+        noisy, timesteps, target = noising(clean, noise, u)
+        embeds, pooled = conditions.rows(_drop(latents.caption[rows], len(conditions.embeds), generator))
+        return (weight * (predict(noisy, timesteps, embeds, pooled) - target).square()).mean()
+
+    return fit(denoiser, loss, steps, rate, ema=0.998, name=name)
+
+
+def diffusion_noising(alphas_cumprod: Tensor, prediction: str) -> Noising:
+    """Noising of a DDPM schedule with the target of ``epsilon`` or ``v_prediction``."""
+
+    def noising(clean: Tensor, noise: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        timesteps = (u * len(alphas_cumprod)).long()
+        signal, sigma = (x.sqrt()[:, None, None, None] for x in (alphas_cumprod[timesteps], 1 - alphas_cumprod[timesteps]))
+        target = noise if prediction == "epsilon" else signal * noise - sigma * clean
+        return signal * clean + sigma * noise, timesteps, target
+
+    return noising
+
+
+def _drop(captions: Tensor, rows: int, generator: torch.Generator) -> Tensor:
+    """Some of the caption indices replaced by the last two rows."""
+    draw_ = torch.rand(len(captions), generator=generator)
+    dropped = torch.where(draw_ < DROPOUT / 2, rows - 1, rows - 2)
+    return torch.where(draw_ < DROPOUT, dropped, captions)
+
+
+def _region_weight(attributes: Tensor, styles: Tensor) -> Tensor:
+    size, _, shape, position, _ = attributes.unbind(1)
+    region = (distances(size, shape, position, styles[:, 3]) < EDGE).float()[:, None]
+    weight = 1 + REGION_WEIGHT * F.avg_pool2d(region, 4)
+    return weight / weight.mean((1, 2, 3), keepdim=True)
