@@ -59,7 +59,10 @@ def open_pipeline(source: str | Path, **from_pretrained: Any):
         reason = "there is no such folder" if not Path(place).exists() else "the folder holds no model_index.json"
         raise UserError(f"cannot load a pipeline from {source}: {reason}; give a diffusers folder or a hub id")
     try:
-        return DiffusionPipeline.from_pretrained(place, **from_pretrained)
+        # an SD3 saved without T5 has empty slots, which diffusers refuses unless they are named
+        index = DiffusionPipeline.load_config(place, **{k: v for k, v in from_pretrained.items() if k == "revision"})
+        empty = {name: None for name, value in index.items() if value == [None, None]}
+        return DiffusionPipeline.from_pretrained(place, **empty | from_pretrained)
     except OSError as error:
         raise UserError(f"cannot load a pipeline from {source}: {str(error).splitlines()[0]}") from error
 

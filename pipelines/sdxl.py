@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mmalign.diffusion.family import DiffusionFamily, Geometry
+from mmalign.diffusion.family import DiffusionFamily
 from mmalign.diffusion.noise import DDPM
+from mmalign.geometry import Geometry
 
 
 class SDXL(DiffusionFamily):

@@ -1,7 +1,6 @@
 """From an example's images to pixels, with nothing that differs between candidates except what their sizes force."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,21 +8,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from mmalign.data.schema import Example, open_image
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Where an image's pixels came from, as (height, width) in pixels: SDXL's micro-conditioning.
-
-    Attributes:
-        original_size: upright, before resizing.
-        crop_top_left: the window's corner in the resized and, where flipped, mirrored image.
-        target_size: of the window.
-    """
-
-    original_size: tuple[int, int]
-    crop_top_left: tuple[int, int]
-    target_size: tuple[int, int]
+from mmalign.geometry import Geometry
 
 
 def transform(

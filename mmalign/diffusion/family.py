@@ -2,22 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from mmalign.diffusion.noise import NoiseProcess
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Where a training image came from, in pixels as (height, width): its size on disk, the crop's corner after resizing, its size now."""
-
-    original_size: tuple[int, int]
-    crop_top_left: tuple[int, int]
-    target_size: tuple[int, int]
+from mmalign.geometry import Geometry
 
 
 class DiffusionFamily(ABC):

@@ -19,8 +19,10 @@ from mmalign.config import DataConfig
 from mmalign.data.cache import TensorCache, digest
 from mmalign.data.schema import Example, ImageSource
 from mmalign.data.transforms import transform
-from mmalign.diffusion.family import DiffusionFamily, Geometry
+from mmalign.diffusion.family import DiffusionFamily
 from mmalign.diffusion.policy import DiffusionBatch
+from mmalign.errors import UserError
+from mmalign.geometry import Geometry
 from mmalign.training.order import derived_seed, generator
 
 CONDITIONING = "conditioning."
@@ -99,15 +101,30 @@ def encode(family: DiffusionFamily, examples: Sequence[Example], config: DataCon
         examples: all with the same number of candidates.
         config: resolution, crop, flip, caption dropout, and the cache's folder (None keeps it in memory).
         seed: decides random crops and, during training, flips and dropped captions.
+
+    Raises:
+        UserError: an image is broken, or the rows are of different kinds; the message names the row.
     """
-    cache = TensorCache(config.cache_dir and Path(config.cache_dir).expanduser())
+    cache = TensorCache(None if config.cache_dir is None else config.cache_dir.expanduser())
     encoder = _Encoder(family, config, seed)
-    rows = [encoder.row(example) for example in tqdm(examples, desc="reading", disable=not progress)]
     empty = encoder.prompt_key("")
-    prompts = {encoder.prompt_key(example.prompt): example.prompt for example in examples} | {empty: ""}
+    rows, prompts = [], {empty: ""}
+    for example in tqdm(examples, desc="reading", disable=not progress):
+        check_example(example, expected=len(rows[0].images) if rows else None)
+        rows.append(encoder.row(example))
+        prompts[rows[-1].prompt] = example.prompt
     encoder.fill_prompts(cache, {key: prompts[key] for key in cache.missing(prompts)}, progress)
     encoder.fill_images(cache, rows, examples, progress)
     return EncodedExamples(rows, cache, empty, config.caption_dropout, seed)
+
+
+def check_example(example: Example, expected: int | None) -> None:
+    """Raises UserError where a row cannot share a batch with those before, or carries a label that no method here reads."""
+    count = len(example.images)
+    if count != (expected or count):
+        raise UserError(f"{example.origin} has {count} candidates, the rows before have {expected}; train on one kind at a time")
+    if example.preference < 1:
+        raise UserError(f"{example.origin} is a soft label ({example.preference}), which no method reads yet; read ties with data.ties drop or half")
 
 
 class _Encoder:

@@ -107,7 +107,7 @@ def fit(run: Run, batches: Iterator[Any], log: RunLog, after_step: Callable[[int
 
             if run.step % config.logging_steps == 0 or run.step == config.max_train_steps:
                 bar.set_postfix(report(run, log))
-            if config.checkpointing_steps and run.step % config.checkpointing_steps == 0 and run.step < config.max_train_steps:
+            if run.step % config.checkpointing_steps == 0 and run.step < config.max_train_steps:
                 run.save()
             after_step(run.step)
             bar.update()
@@ -133,7 +133,7 @@ def train_step(run: Run, batches: Iterator[Any]) -> tuple[dict[str, torch.Tensor
             accelerator.backward((output.loss * weights).mean() / accumulation)
         for name, value in step_metrics(output).items():
             total[name] = total.get(name, 0) + value / accumulation
-    total["grad_norm"] = accelerator.clip_grad_norm_(run.parameters, run.config.max_grad_norm).detach()
+    total["grad_norm"] = accelerator.clip_grad_norm_(run.parameters, run.config.max_grad_norm or float("inf")).detach()
     run.optimizer.step()
     run.scheduler.step()
     run.optimizer.zero_grad(set_to_none=True)

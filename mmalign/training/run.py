@@ -12,8 +12,8 @@ from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration
 from torch.utils.data import DataLoader
 
-from mmalign import data, objectives, pipelines
-from mmalign.config import RunConfig, save_resolved
+from mmalign import data, pipelines
+from mmalign.config import DataConfig, RunConfig, save_resolved
 from mmalign.data.schema import Example
 from mmalign.diffusion.family import DiffusionFamily
 from mmalign.diffusion.policy import DiffusionPolicy
@@ -106,11 +106,10 @@ def building(
     config: RunConfig, accelerator: Accelerator, output_dir: Path, pipe: Any, examples: Sequence[Example] | None
 ) -> Iterator[Parts]:
     """All parts of a run. At the end the pipeline is given back without the trained weights in it."""
-    objective = objectives.load(config.method.name, **config.method.fields())
+    objective = config.method.build()
     family = load_family(config, pipe)
     family.pipe.to(accelerator.device)
-    examples = data.load(config.data.name, config.data.source, **config.data.reader_fields()) if examples is None else examples
-    check_examples(examples, config)
+    examples = load_examples(config.data) if examples is None else examples
     dataset = encode(family, examples, config.data, config.seed, progress=accelerator.is_main_process)
     settings = config.train
     plan = BatchPlan(
@@ -151,15 +150,15 @@ def load_family(config: RunConfig, pipe: Any) -> DiffusionFamily:
     return pipelines.load(model.family, model.pretrained, logit_normal=model.logit_normal, **options)
 
 
-def check_examples(examples: Sequence[Example], config: RunConfig) -> None:
-    """Raises UserError where the rows cannot share a batch, or carry labels that the methods here do not read."""
-    if len(examples) == 0:
-        raise UserError(f"data.source {config.data.source} holds no rows; give at least one preference")
-    counts = sorted({len(example.images) for example in examples})
-    if len(counts) > 1:
-        raise UserError(f"data.source {config.data.source} mixes rows with {counts[0]} and {counts[-1]} candidates; train on one kind at a time")
-    if counts[0] < 2:
-        raise UserError(f"data.source {config.data.source} holds winners alone; {config.method.name} compares a chosen with a rejected image")
+def load_examples(config: DataConfig) -> Sequence[Example]:
+    """The preferences that the configuration names."""
+    found = data.load(config.name, config.source, split=config.split, on_broken=config.on_broken, **reader_fields(config))
+    return found[: config.limit]
+
+
+def reader_fields(config: DataConfig) -> dict[str, Any]:
+    """What is said to the reader beyond its defaults; readers of formats that cannot hold ties have no such field."""
+    return {} if config.ties == "drop" else {"ties": config.ties}
 
 
 def batches(parts: Parts) -> Iterator[Any]:

@@ -61,9 +61,7 @@ def memory(run: Run) -> str:
 def planned(config: RunConfig) -> list[str]:
     """Names of what a run leaves in its folder."""
     result = "the denoiser's weights" if config.adapter.name == "full" else "pytorch_lora_weights.safetensors"
-    names = [result, "README.md", "config.yaml", "metrics.jsonl"]
-    if config.train.checkpointing_steps:
-        names.append(f"checkpoint-N/ every {config.train.checkpointing_steps} steps")
+    names = [result, "README.md", "config.yaml", "metrics.jsonl", f"checkpoint-N/ every {config.train.checkpointing_steps} steps"]
     if config.validation.steps and config.validation.prompts:
         names.append(f"samples/ every {config.validation.steps} steps")
     return names

@@ -1,0 +1,279 @@
+"""One contract, over every family: encoding as the pipeline does, errors by an independent restatement, an exact reference."""
+
+import math
+
+import pytest
+import torch
+
+from mmalign import objectives, pipelines, plugins
+from mmalign.config import LoraAdapterConfig
+from mmalign.config.sections import FullConfig
+from mmalign.diffusion.policy import DiffusionBatch, DiffusionPolicy
+from mmalign.errors import UserError
+from mmalign.geometry import Geometry
+from mmalign.policy import DenoisingPolicy, Policy
+from mmalign.training.order import generator
+from mmalign.training.trainable import trainable
+from tests import tiny
+
+PROMPTS = ["a red circle", "a photo of a cat"]
+GEOMETRY = Geometry((20, 18), (2, 1), (16, 16))
+
+
+@pytest.fixture(params=sorted(tiny.PIPELINES))
+def family(request):
+    return pipelines.load(tiny.PIPELINES[request.param]())
+
+
+def batch_of(family, candidates=2):
+    pixels = torch.rand(2 * candidates, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    mean, std = family.encode_images(pixels)
+    one = family.image_conditioning(GEOMETRY)
+    return DiffusionBatch(
+        latent_mean=mean.unflatten(0, (2, candidates)),
+        latent_std=std.unflatten(0, (2, candidates)),
+        prompt_conditioning=family.encode_prompts(PROMPTS),
+        image_conditioning={name: value.expand(2, candidates, *value.shape) for name, value in one.items()},
+        origins=("row 0", "row 1"),
+        weights=torch.ones(2),
+        positions=(0, 1),
+    )
+
+
+def generators():
+    return [generator(0, "draw", position) for position in (0, 1)]
+
+
+def policy_of(family, config=None):
+    trained = trainable(family, config or LoraAdapterConfig(rank=4), seed=0)
+    return DiffusionPolicy(family, trained.module, trained.reference), trained
+
+
+def perturb(module):
+    with torch.no_grad():
+        for index, parameter in enumerate(p for p in module.parameters() if p.requires_grad):
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(index)))
+
+
+def test_every_family_in_the_folder_is_tested():
+    tested = {type(pipelines.load(make())) for make in tiny.PIPELINES.values()}
+    assert {plugins.load("mmalign.pipelines", name) for name in plugins.names("mmalign.pipelines")} == tested
+
+
+def test_it_is_a_denoising_policy(family):
+    policy, _ = policy_of(family)
+    assert isinstance(policy, Policy)
+    assert isinstance(policy, DenoisingPolicy)
+
+
+def test_errors_by_an_independent_restatement(family):
+    """The scheduler of diffusers adds the noise, the denoiser is called by hand, the mean is numpy's."""
+    policy, _ = policy_of(family)
+    batch = batch_of(family)
+    inputs = policy.prepare(batch, generators())
+    errors = policy.errors(inputs)
+    assert errors.shape == (2, 2)
+    assert errors.dtype == torch.float32
+
+    row, draws = 1, generator(0, "draw", 1)
+    uniform = torch.rand((), generator=draws)
+    noise = torch.randn(batch.latent_mean.shape[2:], generator=draws)
+    posterior = torch.randn(batch.latent_mean.shape[1:], generator=draws)
+    latents = batch.latent_mean[row] + batch.latent_std[row] * posterior
+    noisy, target, timestep = restated_noise(family, latents, noise.expand_as(latents), uniform)
+    arguments = {name: value[row : row + 1].expand(2, *value.shape[1:]) for name, value in batch.prompt_conditioning.items()}
+    with torch.no_grad():
+        prediction = restated_call(family, noisy, timestep.expand(2), arguments)
+    expected = ((prediction - target).double() ** 2).numpy().mean(axis=(1, 2, 3))
+    torch.testing.assert_close(errors[row].detach().double(), torch.from_numpy(expected), atol=1e-6, rtol=1e-5)
+
+
+def restated_noise(family, latents, noise, uniform):
+    scheduler = family.pipe.scheduler
+    if family.denoiser_name == "transformer":
+        fresh = type(scheduler).from_config(scheduler.config)
+        timestep = fresh.timesteps[int(uniform * 1000)][None]
+        return fresh.scale_noise(latents, timestep.expand(len(latents)), noise), noise - latents, timestep
+    timestep = torch.tensor([int(uniform * 1000)])
+    noisy = scheduler.add_noise(latents, noise, timestep.expand(len(latents)))
+    if scheduler.config.prediction_type == "epsilon":
+        return noisy, noise, timestep
+    alpha = scheduler.alphas_cumprod[timestep]
+    return noisy, alpha.sqrt() * noise - (1 - alpha).sqrt() * latents, timestep
+
+
+def restated_call(family, noisy, timestep, arguments):
+    if family.denoiser_name == "transformer":
+        return family.pipe.transformer(noisy, arguments["encoder_hidden_states"], arguments["pooled_projections"], timestep).sample
+    added = None
+    if "text_embeds" in arguments:
+        time_ids = torch.tensor([[20.0, 18, 2, 1, 16, 16]]).expand(len(noisy), 6)
+        added = {"text_embeds": arguments["text_embeds"], "time_ids": time_ids}
+    return family.pipe.unet(noisy, timestep, arguments["encoder_hidden_states"], added_cond_kwargs=added).sample
+
+
+def test_prompts_are_encoded_as_the_pipeline_does(family):
+    """Sampling from our embeddings gives the picture of sampling from the prompts."""
+    call = {"num_inference_steps": 2, "output_type": "pt", "guidance_scale": 1.0}
+    family.pipe.set_progress_bar_config(disable=True)
+    expected = family.pipe(PROMPTS, generator=torch.Generator().manual_seed(0), **call).images
+    encoded = family.encode_prompts(PROMPTS)
+    names = {"encoder_hidden_states": "prompt_embeds", "text_embeds": "pooled_prompt_embeds", "pooled_projections": "pooled_prompt_embeds"}
+    embeds = {names[name]: value for name, value in encoded.items()}
+    given = family.pipe(generator=torch.Generator().manual_seed(0), **embeds, **call).images
+    torch.testing.assert_close(given, expected)
+
+
+def test_latents_have_the_denoisers_scale(family):
+    pixels = torch.rand(2, 3, 16, 16) * 2 - 1
+    mean, std = family.encode_images(pixels)
+    vae = family.pipe.vae
+    with torch.no_grad():
+        posterior = vae.encode(pixels).latent_dist
+    shift = vae.config.shift_factor or 0.0
+    torch.testing.assert_close(mean, (posterior.mean - shift) * vae.config.scaling_factor)
+    torch.testing.assert_close(std, posterior.std * vae.config.scaling_factor)
+
+
+@pytest.mark.parametrize("config", [LoraAdapterConfig(rank=4), LoraAdapterConfig(rank=4, dora=True), LoraAdapterConfig(rank=4, rslora=True), FullConfig()])
+def test_the_loss_is_log_two_at_the_start_and_the_reference_never_moves(family, config):
+    policy, trained = policy_of(family, config)
+    inputs = policy.prepare(batch_of(family), generators())
+    with torch.no_grad(), policy.reference():
+        before = policy.logps(inputs)
+    output = objectives.load("diffusion_dpo", beta=5000)(policy, inputs)
+    if not getattr(config, "dora", False):  # DoRA divides by a norm: equal up to rounding only
+        assert torch.equal(output.loss, torch.full((2,), math.log(2)))
+    torch.testing.assert_close(output.loss, torch.full((2,), math.log(2)), atol=5e-3, rtol=0)
+
+    perturb(trained.module)
+    with torch.no_grad(), policy.reference():
+        after = policy.logps(inputs)
+    assert torch.equal(after, before)
+    assert not torch.equal(policy.logps(inputs), before)
+
+
+@pytest.mark.parametrize("config", [LoraAdapterConfig(rank=4), FullConfig()])
+def test_gradients_reach_the_policy_and_not_the_reference(family, config):
+    policy, trained = policy_of(family, config)
+    perturb(trained.module)
+    output = objectives.load("diffusion_dpo", beta=500)(policy, policy.prepare(batch_of(family), generators()))
+    output.loss.sum().backward()
+    with_gradient = {name for name, p in trained.module.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+    trained_names = {name for name, p in trained.module.named_parameters() if p.requires_grad}
+    assert with_gradient
+    assert with_gradient <= trained_names
+    if isinstance(config, FullConfig):
+        assert all(p.grad is None for p in trained.reference.module.parameters())
+    else:
+        assert all(".mmalign" in name for name in trained_names)
+
+
+def test_the_swapped_pair_has_the_mirrored_margin(family):
+    policy, trained = policy_of(family)
+    perturb(trained.module)
+    inputs = policy.prepare(batch_of(family), generators())
+    first = objectives.load("diffusion_dpo", beta=500)(policy, inputs).implicit_rewards
+    swapped = type(inputs)(
+        inputs.noisy.flip(1),
+        inputs.target.flip(1),
+        inputs.timesteps,
+        {k: v.unflatten(0, (2, 2)).flip(1).flatten(0, 1) for k, v in inputs.conditioning.items()},
+    )
+    second = objectives.load("diffusion_dpo", beta=500)(policy, swapped).implicit_rewards
+    torch.testing.assert_close(second, first.flip(1), atol=1e-4, rtol=1e-4)
+
+
+def test_candidates_share_noise_and_rows_do_not_depend_on_their_batch(family):
+    policy, _ = policy_of(family)
+    batch = batch_of(family)
+    inputs = policy.prepare(batch, generators())
+    alone = policy.prepare(take(batch, 1), generators()[1:])
+    assert torch.equal(alone.noisy[0], inputs.noisy[1])
+    same = DiffusionBatch(**{**batch.__dict__, "latent_mean": batch.latent_mean[:, :1].expand_as(batch.latent_mean), "latent_std": torch.zeros_like(batch.latent_std)})
+    shared = policy.prepare(same, generators())
+    assert torch.equal(shared.noisy[:, 0], shared.noisy[:, 1])
+    assert not torch.equal(shared.noisy[0], shared.noisy[1])
+
+
+def take(batch, row):
+    part = slice(row, row + 1)
+    return DiffusionBatch(
+        batch.latent_mean[part],
+        batch.latent_std[part],
+        {k: v[part] for k, v in batch.prompt_conditioning.items()},
+        {k: v[part] for k, v in batch.image_conditioning.items()},
+        batch.origins[part],
+        batch.weights[part],
+        batch.positions[part],
+    )
+
+
+def test_the_saved_adapter_is_read_by_the_stock_pipeline(family, tmp_path):
+    family.pipe.save_pretrained(tmp_path / "base")
+    policy, trained = policy_of(family)
+    perturb(trained.module)
+    expected = family.sample(PROMPTS, [3, 4], num_inference_steps=2)
+    trained.save(tmp_path / "lora")
+
+    stock = pipelines.open_pipeline(tmp_path / "base")
+    assert type(stock) is type(family.pipe)
+    plain = pipelines.load(stock).sample(PROMPTS, [3, 4], num_inference_steps=2)
+    stock.load_lora_weights(tmp_path / "lora")
+    assert not torch.allclose(plain, expected, atol=1e-3)
+    torch.testing.assert_close(pipelines.load(stock).sample(PROMPTS, [3, 4], num_inference_steps=2), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_saved_model_is_read_by_diffusers(family, tmp_path):
+    _, trained = policy_of(family, FullConfig())
+    perturb(trained.module)
+    trained.save(tmp_path)
+    again = type(family.denoiser).from_pretrained(tmp_path, subfolder=family.denoiser_name)
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), family.denoiser.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("config", [LoraAdapterConfig(rank=4), FullConfig()])
+def test_the_pipeline_is_given_back_as_it_was(family, config):
+    before = family.sample(PROMPTS, [0, 1], num_inference_steps=2)
+    _, trained = policy_of(family, config)
+    perturb(trained.module)
+    trained.remove()
+    assert torch.equal(family.sample(PROMPTS, [0, 1], num_inference_steps=2), before)
+
+
+def test_an_adapter_that_was_there_stays_part_of_the_base(family):
+    """With a first adapter in the pipeline, the reference is the model with that one on and ours off."""
+    from peft import LoraConfig
+
+    family.denoiser.add_adapter(LoraConfig(r=2, target_modules=["to_q", "to_v"], init_lora_weights=False), adapter_name="first")
+    batch = batch_of(family)
+    policy, trained = policy_of(family)
+    inputs = policy.prepare(batch, generators())
+    output = objectives.load("diffusion_dpo", beta=5000)(policy, inputs)
+    assert torch.equal(output.loss, torch.full((2,), math.log(2)))
+    assert {name for name, p in trained.module.named_parameters() if p.requires_grad and ".first" in name} == set()
+
+
+def test_targets_that_fit_nothing_are_named(family):
+    with pytest.raises(UserError, match="no_such_layer"):
+        trainable(family, LoraAdapterConfig(targets=["no_such_layer"]), seed=0)
+
+
+def test_pictures_depend_on_their_own_seed_only(family):
+    together = family.sample(PROMPTS, [7, 8], num_inference_steps=2)
+    alone = family.sample(PROMPTS[1:], [8], num_inference_steps=2)
+    torch.testing.assert_close(together[1:], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_loading_by_name_and_what_is_refused(tmp_path):
+    tiny.sdxl().save_pretrained(tmp_path)
+    assert type(pipelines.load("sdxl", tmp_path)).__name__ == "SDXL"
+    assert type(pipelines.load(tmp_path)).__name__ == "SDXL"
+    with pytest.raises(UserError, match="StableDiffusionXLPipeline"):
+        pipelines.load("sd", tmp_path)
+    with pytest.raises(UserError, match="sdxl"):
+        pipelines.load("sdx", tmp_path)
+    with pytest.raises(UserError, match="no such folder"):
+        pipelines.load("sdxl", tmp_path / "nowhere")
+    with pytest.raises(UserError, match="model_index"):
+        pipelines.load("sdxl", tmp_path / "unet")
