@@ -28,7 +28,7 @@ def span(result: WinRate | Interval) -> str:
 
 def verdict(evaluation: Evaluation) -> str:
     """One sentence: how the aligned model did under the reward it was aligned to."""
-    result, name = evaluation.main.result, evaluation.aligned_to
+    result, name = evaluation.main.result, f'"{evaluation.aligned_to}"'
     rate = percent(result.win_rate)
     tail = f"({percent(evaluation.confidence).replace('.0', '')} interval {span(result)}, {_count(result.n, 'prompt')})"
     return {
@@ -75,8 +75,8 @@ def share_sentence(share) -> str:
 def _witnesses(rows: list[Comparison]) -> str:
     if not rows:
         return "Every reward here made the training labels, so nothing here shows what the alignment cost elsewhere; add another reward."
-    said = [f"{row.name}: {reading(row.result.low, row.result.high)} ({percent(row.result.win_rate)}, {span(row.result)})" for row in rows]
-    return f"Rewards not used for the labels: {'; '.join(said)}."
+    said = [f"{row.name} {reading(row.result.low, row.result.high)} ({percent(row.result.win_rate)}, {span(row.result)})" for row in rows]
+    return f"Under rewards that were not used for the labels: {'; '.join(said)}."
 
 
 def _count(number: int, noun: str) -> str:
