@@ -112,6 +112,6 @@ def _open_parquet(path: Path) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(path, memory_map=True, pre_buffer=False)
+        return pq.ParquetFile(path, memory_map=True, pre_buffer=False, page_checksum_verification=True)
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is not a Parquet file, or is truncated ({error}); write or download it again") from error

@@ -37,6 +37,13 @@ def open_source(source: Source, split: str | None = None) -> Table:
     Raises:
         UserError: there is nothing at the path, it is of no known kind, or it has no such split.
     """
+    table = _open(source, split)
+    if split not in (None, "train", table.split):
+        raise UserError(f"{table.name} has no splits, so there is no {split!r} in it; leave the split out")
+    return table
+
+
+def _open(source: Source, split: str | None) -> Table:
     if isinstance(source, Path):
         return _open_path(source.expanduser(), split)
     if isinstance(source, str):
@@ -97,7 +104,7 @@ def _open_folder(path: Path, split: str | None) -> Table:
         rows, origins = pair_rows(path)
         return RowsTable(rows, str(path), path, origins)
     if files := sorted(path.rglob("*.parquet")):
-        return ParquetTable(_files_of_split(files, path, split), str(path))
+        return _open_parquet_files(files, path, split)
     lines = sorted(path.glob("*.jsonl"))
     if len(lines) == 1:
         return JsonLinesTable(lines[0])
@@ -106,13 +113,18 @@ def _open_folder(path: Path, split: str | None) -> Table:
     raise UserError(f"{path} holds no data of a known kind; give {KINDS}")
 
 
-def _files_of_split(files: list[Path], folder: Path, split: str | None) -> list[Path]:
-    """The files of one split where names tell splits apart, as in train-00000-of-00002.parquet; else all."""
+def _open_parquet_files(files: list[Path], folder: Path, split: str | None) -> Table:
+    """One split where the names tell splits apart, as in train-00000-of-00002.parquet; else all."""
     splits: dict[str, list[Path]] = {}
     for file in files:
         match = _SPLIT_FILE.fullmatch(file.stem)
         splits.setdefault(match[1] if match else "", []).append(file)
-    return files if split is None and len(splits) == 1 else splits[_pick_split(list(splits), str(folder), split)]
+    if "" in splits:
+        return ParquetTable(files, str(folder))
+    chosen = _pick_split(list(splits), str(folder), split)
+    table = ParquetTable(splits[chosen], f"{folder} ({chosen})")
+    table.split = chosen
+    return table
 
 
 def _open_json(path: Path) -> Table:
@@ -133,12 +145,15 @@ def _open_rows(rows: Sequence[Any], name: str, folder: Path | None) -> Table:
 
 
 def _open_dataset(dataset: Any, split: str | None, name: str) -> Table:
+    chosen, folder = None, Path(name) if Path(name).is_dir() else None
     if isinstance(dataset, Mapping):
         chosen = _pick_split(list(dataset), name, split)
         dataset, name = dataset[chosen], f"{name} ({chosen})"
     if not hasattr(dataset, "with_format") or not hasattr(dataset, "__len__"):
         raise UserError(f"{name} is streamed, so its rows cannot be counted; load it without streaming, or save it to a Parquet file")
-    return DatasetTable(dataset, name, Path(name) if Path(name).is_dir() else None)
+    table = DatasetTable(dataset, name, folder)
+    table.split = chosen
+    return table
 
 
 def _pick_split(splits: list[str], name: str, split: str | None) -> str:

@@ -19,12 +19,14 @@ class Table(ABC):
         name: what messages call the source.
         columns: the names of the columns, in their order.
         gaps: for each column that some row lacks, the origin of the first such row.
+        split: which of several splits this is; None where the source has none.
         folder: where relative image paths start; None for the working folder.
     """
 
     name: str
     columns: tuple[str, ...]
     gaps: Mapping[str, str] = {}
+    split: str | None = None
     folder: Path | None = None
 
     @abstractmethod

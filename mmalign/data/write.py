@@ -1,18 +1,16 @@
 """Writing pairs as one Parquet file with Pick-a-Pic's columns."""
 
-import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from io import BytesIO
 from itertools import islice
-from os import fsync
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from mmalign.data.schema import Example, ImageSource, open_image
 from mmalign.errors import UserError
+from mmalign.files import whole_file
 
 ROWS_PER_GROUP = 32
 """A row read at random costs at most so many."""
@@ -32,11 +30,11 @@ def write_pickapic(examples: Iterable[Example], path: str | Path, seed: int = 0)
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema, count, rest = _schema(), 0, iter(examples)
-    images = ("jpg_0", "jpg_1")
-    compression = {name: "NONE" if name in images else "SNAPPY" for name in schema.names}  # a PNG is compressed already
-    small = [name for name in schema.names if name not in images]
-    with whole_file(path) as file, pq.ParquetWriter(file, schema, compression=compression, use_dictionary=small) as writer:
+    schema, rest, count = _schema(), iter(examples), 0
+    small = [name for name in schema.names if name not in ("jpg_0", "jpg_1")]
+    options = {"compression": {name: "SNAPPY" if name in small else "NONE" for name in schema.names}}  # a PNG is compressed already
+    options |= {"use_dictionary": small, "write_page_checksum": True}
+    with whole_file(path) as file, pq.ParquetWriter(file, schema, **options) as writer:
         while part := list(islice(rest, ROWS_PER_GROUP)):
             rows = [_row(example, _turned(seed, count + k)) for k, example in enumerate(part)]
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
@@ -44,28 +42,6 @@ def write_pickapic(examples: Iterable[Example], path: str | Path, seed: int = 0)
         if not count:
             raise UserError(f"there are no pairs to write to {path}; give at least one")
     return count
-
-
-@contextmanager
-def whole_file(path: str | Path) -> Iterator[IO[bytes]]:
-    """A file to write to that takes its name only once it is complete and on the disk; on any error nothing is left.
-
-    Raises:
-        UserError: the disk is full or the place cannot be written; the message names the file.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}; free some space or choose another place") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _schema() -> Any:
