@@ -1,4 +1,4 @@
-"""``mmalign list``: the plug-ins there are, each with the first line of its docstring."""
+"""``mmalign list``: the plug-ins there are, each with the first line of its file."""
 
 import inspect
 from typing import Any
@@ -35,8 +35,8 @@ def rows(package: str) -> list[str]:
 
 
 def describe(plugin: Any) -> str:
-    """The first line of a plug-in's docstring, and the facts that a reward declares."""
-    line = (inspect.getdoc(plugin) or "").partition("\n")[0]
+    """The first line of a plug-in's file, and the facts that a reward declares."""
+    line = (inspect.getdoc(inspect.getmodule(plugin)) or "").partition("\n")[0].replace("``", "")
     if not hasattr(plugin, "licence"):
         return line
     low, high = plugin.range

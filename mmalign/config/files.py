@@ -1,6 +1,5 @@
 """YAML as people mean it: 1e-4 is a number, ``no`` is a word, a date is text, and a key given twice is an error."""
 
-import os
 import re
 from pathlib import Path
 from typing import Any, ClassVar
@@ -8,12 +7,14 @@ from typing import Any, ClassVar
 import yaml
 
 from mmalign.errors import UserError
+from mmalign.files import write_whole
 
+_DECIMAL, _POWER = r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)", r"[eE][-+]?[0-9]+"
 _RESOLVERS = (
     ("tag:yaml.org,2002:null", r"~|null|Null|NULL|None|", [*"~nN", ""]),
     ("tag:yaml.org,2002:bool", r"true|True|TRUE|false|False|FALSE", [*"tTfF"]),
     ("tag:yaml.org,2002:int", r"[-+]?(0|[1-9][0-9]*)", [*"-+0123456789"]),
-    ("tag:yaml.org,2002:float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf)|\.(nan|NaN)", [*"-+.0123456789"]),
+    ("tag:yaml.org,2002:float", rf"{_DECIMAL}({_POWER})?|[-+]?[0-9]+{_POWER}|[-+]?\.(inf|Inf)|\.(nan|NaN)", [*"-+.0123456789"]),
     ("tag:yaml.org,2002:merge", r"<<", ["<"]),
 )
 
@@ -32,6 +33,14 @@ class _Loader(yaml.SafeLoader):
 
 class _Dumper(yaml.SafeDumper):
     yaml_implicit_resolvers: ClassVar[dict] = {}
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        # without double quotes PyYAML loses the rarer line breaks
+        style = '"' if not data.isprintable() else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 
 
 # reader and writer share the rules, so that a text that looks like a number is written in quotes
@@ -78,8 +87,4 @@ def dump(value: Any) -> str:
 
 def write(path: str | Path, value: Any) -> None:
     """Writes a value as a YAML file, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(dump(value), encoding="utf-8")
-    os.replace(beside, path)  # noqa: PTH105 (one call, atomic on every system)
+    write_whole(path, dump(value).encode())

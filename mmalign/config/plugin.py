@@ -11,7 +11,7 @@ from pydantic import Field, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
 from mmalign import plugins
-from mmalign.config.section import Section
+from mmalign.config.section import Section, named_mapping
 from mmalign.errors import UserError
 
 
@@ -90,9 +90,7 @@ def named(base: type[PluginConfig]) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         if isinstance(value, PluginConfig):
             return value
-        value = {"name": value} if isinstance(value, str) else value
-        if not isinstance(value, dict):
-            raise PydanticCustomError("section", "it should be a name, or a section of keys with a name")
+        value = named_mapping(value)
         if not isinstance(value.get("name"), str):
             value = {key: value[key] for key in value if key == "name"}  # the missing name is what to report, not the other keys
         return section_of(base, value.get("name")).model_validate(value)

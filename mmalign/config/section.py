@@ -40,6 +40,15 @@ class Section(BaseModel):
         return annotation if isinstance(annotation, type) and issubclass(annotation, Section) else None
 
 
+def named_mapping(value: Any) -> dict[Any, Any]:
+    """A section that is chosen by name, where a bare name stands for the section with its defaults."""
+    if isinstance(value, str):
+        return {"name": value}
+    if not isinstance(value, dict):
+        raise PydanticCustomError("section", "it should be a name, or a section of keys with a name")
+    return value
+
+
 def members(annotation: Any) -> set[Any]:
     """The types of a union, or the one type; of a generic its origin."""
     if get_origin(annotation) in (Union, types.UnionType):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from mmalign.config.section import Section
+from mmalign.config.section import Section, named_mapping
 from mmalign.plugins import nearest
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -60,8 +60,10 @@ def adapter_section(name: Any) -> type[Section]:
 
 
 def _adapter(value: Any) -> Any:
-    value = {"name": value} if isinstance(value, str) else value
-    return adapter_section(value.get("name")).model_validate(value) if isinstance(value, dict) else value
+    if isinstance(value, LoraAdapterConfig | FullConfig):
+        return value
+    value = named_mapping(value)
+    return adapter_section(value.get("name")).model_validate(value)
 
 
 AdapterConfig = Annotated[LoraAdapterConfig | FullConfig, BeforeValidator(_adapter)]

@@ -1,0 +1,50 @@
+"""Every file in configs/ loads, builds its method, and says what it is, what it costs and where its numbers come from."""
+
+from pathlib import Path
+
+import pytest
+from diffusers.optimization import SchedulerType
+
+from mmalign import plugins
+from mmalign.config import RunConfig, load_config
+
+FOLDER = Path(__file__).parents[2] / "configs"
+FILES = sorted(FOLDER.glob("*.yaml"))
+
+
+@pytest.fixture(params=FILES, ids=lambda path: path.stem)
+def path(request) -> Path:
+    return request.param
+
+
+def test_there_are_configs():
+    assert {path.stem for path in FILES} >= {
+        "sd15_diffusion_dpo_lora",
+        "sd15_diffusion_dpo_full",
+        "sdxl_diffusion_dpo_lora",
+        "sd3_diffusion_dpo_lora",
+    }
+
+
+def test_it_loads_and_its_method_is_built(path):
+    config = load_config(path)
+    objective = config.method.build()
+    assert {name: getattr(objective, name) for name in config.method.fields()} == config.method.fields()
+
+
+def test_its_header_says_command_hardware_cost_and_sources(path):
+    header = "".join(line for line in path.read_text().splitlines(keepends=True) if line.startswith("#"))
+    assert f"mmalign train configs/{path.name}" in header
+    for word in ("Hardware:", "Cost:", "Sources:"):
+        assert word in header
+
+
+def test_its_family_exists_and_its_output_folder_has_its_name(path):
+    config = load_config(path)
+    assert config.model.family is None or config.model.family in plugins.names("mmalign.pipelines")
+    assert config.output_dir == Path("runs") / path.stem
+
+
+def test_the_schedulers_are_those_of_diffusers():
+    names = RunConfig.model_fields["train"].annotation.model_fields["lr_scheduler"].annotation.__args__
+    assert set(names) == {kind.value for kind in SchedulerType} - {"piecewise_constant"}
