@@ -39,7 +39,7 @@ def page(evaluation: Evaluation, context: Context) -> str:
         _scores(evaluation),
         _training(context.metrics),
         _configuration(context),
-        _reproduce(context),
+        _reproduce(evaluation, context),
     ]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -151,7 +151,7 @@ def _pair(picture: Picture, aligned_to: str) -> str:
     images = "".join(_image(side, image, picture.prompt, scores[aligned_to]) for side, image, scores in sides)
     rows = "".join(_score_row(name, picture.base_scores[name], picture.aligned_scores[name]) for name in picture.base_scores)
     return (
-        f'<figure>{images}<figcaption><p class="prompt">{escape(picture.prompt)}</p>'
+        f'<figure>{images}<figcaption><p class="prompt" title="{escape(picture.prompt)}">{escape(picture.prompt)}</p>'
         f'<table class="scores">{rows}</table><p class="seed">prompt {picture.index}, seed {picture.seed}</p></figcaption></figure>'
     )
 
@@ -200,14 +200,17 @@ def _configuration(context: Context) -> str:
     return _section("Configuration", f"<pre>{config}</pre>") + _section("Versions", f'<table class="versions">{versions}</table>')
 
 
-def _reproduce(context: Context) -> str:
+def _reproduce(evaluation: Evaluation, context: Context) -> str:
+    settings = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in evaluation.settings.items())
+    seconds = ", ".join(f"{name.replace('_', ' ')} {value:.0f} s" for name, value in evaluation.seconds.items())
     command = f"<pre>{escape(context.command)}</pre>" if context.command else ""
     text = (
         "The same configuration and versions give the same pictures on the same hardware: the noise of every picture follows from the "
         "seed of the evaluation, the place of its prompt and the number of the draw. All numbers are in <code>report.json</code>, "
         "every single score in <code>scores.jsonl</code>, beside this page."
     )
-    return _section("How to reproduce", f"{command}<p>{text}</p>")
+    details = f"<p class=note>Settings: {escape(settings)}.<br>Time: {escape(seconds)}.</p>"
+    return _section("How to reproduce", f"{command}<p>{text}</p>{details}")
 
 
 def _section(title: str, body: str) -> str:

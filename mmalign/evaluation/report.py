@@ -45,7 +45,7 @@ def write_report(
         UserError: the log is broken, or the folder cannot be written.
     """
     config = plain(evaluation.settings if config is None else config)
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if command is None else command
+    command = this_command() if command is None else command
     context = Context(config, versions(), command, read_metrics(metrics) if metrics else {})
     numbers = record(evaluation, config, context.versions, command)
     files = {
@@ -56,6 +56,13 @@ def write_report(
     }
     _write(Path(folder), files)
     return Path(folder) / "report.html"
+
+
+def this_command() -> str:
+    """The command line of this process, as one would type it."""
+    program = Path(sys.argv[0]).name
+    program = "python -m mmalign" if program == "__main__.py" else program
+    return f"{program} {shlex.join(sys.argv[1:])}".strip()
 
 
 def _grids(evaluation: Evaluation) -> dict[str, bytes]:

@@ -43,6 +43,7 @@ def win_rate(base, aligned, seed: int = 0, resamples: int = 10_000, confidence: 
     """Win rate of ``aligned`` over ``base``, both (P,) or (P, S): P prompts, S seeds shared by the two sides.
 
     A prompt's outcome is the mean over its seeds of 1 for a win, 1/2 for a tie, 0 for a loss; the rate is the mean over prompts.
+    Where every prompt is a win (or a loss) a bootstrap shows no doubt at all; there the exact binomial bound takes its place.
 
     Raises:
         ValueError: shapes differ, there is no prompt, or a score is not finite.
@@ -51,7 +52,7 @@ def win_rate(base, aligned, seed: int = 0, resamples: int = 10_000, confidence: 
     if base.shape != aligned.shape:
         raise ValueError(f"base scores have shape {base.shape}, aligned scores {aligned.shape}")
     outcome = outcomes(base, aligned)
-    rate = interval(outcome, seed, resamples, confidence)
+    rate = _widened(interval(outcome, seed, resamples, confidence), len(outcome), confidence)
     wins, losses = int((outcome > 0.5).sum()), int((outcome < 0.5).sum())
     return WinRate(
         win_rate=rate.value,
@@ -95,6 +96,14 @@ def sign_test(wins: int, losses: int) -> float:
         term = term * (n - k) // (k + 1)
         tail += term
     return min(1.0, 2 * tail / 2**n)  # integers throughout, so no underflow at thousands of prompts
+
+
+def _widened(rate: Interval, n: int, confidence: float) -> Interval:
+    """The Clopper-Pearson bound where all of n outcomes are 1 or all are 0; any other interval as it is."""
+    bound = ((1 - confidence) / 2) ** (1 / n)
+    if rate.value == 1:
+        return Interval(1.0, bound, 1.0)
+    return Interval(0.0, 0.0, 1 - bound) if rate.value == 0 else rate
 
 
 def _resampled_means(values: np.ndarray, rows: int, random: np.random.Generator) -> np.ndarray:

@@ -57,8 +57,10 @@ def control_sentence(evaluation: Evaluation) -> str:
     control = evaluation.control
     rate = f"Base against base with other seeds gives {percent(control.win_rate)} ({span(control)})"
     if reading(control.low, control.high) == "no measurable difference":
-        return f"{rate}: even, as it must be."
-    return f"{rate}: not even. Chance does this in about one run of twenty; repeat with another seed before trusting the other numbers."
+        return f"{rate}: the interval contains 50%, as it must."
+    runs = round(1 / (1 - evaluation.confidence))
+    doubt = f"Chance does this in about one run of {runs}; repeat with another seed before trusting the other numbers."
+    return f"{rate}: the interval misses 50%. {doubt}"
 
 
 def share_name(share) -> str:
@@ -75,7 +77,7 @@ def share_sentence(share) -> str:
 def _witnesses(rows: list[Comparison]) -> str:
     if not rows:
         return "Every reward here made the training labels, so nothing here shows what the alignment cost elsewhere; add another reward."
-    said = [f"{row.name} {reading(row.result.low, row.result.high)} ({percent(row.result.win_rate)}, {span(row.result)})" for row in rows]
+    said = [f"{row.name} {reading(row.result.low, row.result.high)} ({percent(row.result.win_rate)})" for row in rows]
     return f"Under rewards that were not used for the labels: {'; '.join(said)}."
 
 

@@ -34,7 +34,7 @@ def test_equal_samplers_tie_exactly(world):
 
 def test_a_lifted_blue_channel_wins_on_brightness_and_ties_on_redness(world):
     found = run(world, world.noise, world.brighter, thresholds={"steps": 5})
-    assert (row(found, "brightness").result.win_rate, row(found, "brightness").result.low) == (1.0, 1.0)
+    assert (row(found, "brightness").result.win_rate, row(found, "brightness").result.high) == (1.0, 1.0)
     assert row(found, "redness").result.ties == 40
     assert row(found, "brightness").result.difference.value == pytest.approx(0.25 / 3, abs=0.005)  # blue: mean 0.5 -> 0.75
     assert next(comparison.name for comparison in found.comparisons) == "brightness"

@@ -4,6 +4,7 @@ import pytest
 
 from mmalign.errors import UserError
 from mmalign.evaluation.prompts import load_prompts
+from mmalign.shapes import captions
 
 
 def test_text_and_json_lines(tmp_path):
@@ -31,6 +32,10 @@ def test_bad_files_are_sentences(tmp_path, name, content, sentence):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=sentence):
         load_prompts(tmp_path / name)
+
+
+def test_the_embedded_world():
+    assert load_prompts("shapes/final") == captions.prompts("final")
 
 
 def test_missing_sources_are_sentences(tmp_path):

@@ -14,12 +14,12 @@ from mmalign.errors import UserError
 from mmalign.evaluation.evaluate import evaluate
 from mmalign.evaluation.pictures import inline, scaled
 from mmalign.evaluation.plan import Options
-from mmalign.evaluation.report import write_report
+from mmalign.evaluation.report import this_command, write_report
 
 SMALL = Options(pictures=5, extremes=2, diversity_prompts=4, diversity_draws=2, resamples=500)
 EVIL = "<script>alert(1)</script>\"><img src=x onerror=alert(2)> & 'quoted'"
 TOP = ["aligned_to", "comparisons", "control", "shares", "diversity", "seconds", "versions", "config", "command"]
-VOID = {"meta", "img", "line", "circle", "path", "polyline"}
+VOID = {"meta", "br", "img", "line", "circle", "path", "polyline"}
 
 
 class Page(HTMLParser):
@@ -203,6 +203,13 @@ def test_a_broken_log_is_a_sentence(evaluation, tmp_path, line, sentence):
 def test_a_missing_log_is_a_sentence(evaluation, tmp_path):
     with pytest.raises(UserError, match="cannot read the training log .*nowhere"):
         write_report(evaluation, tmp_path, metrics=tmp_path / "nowhere")
+
+
+def test_the_command_is_what_one_would_type(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/opt/bin/mmalign", "demo", "--out", "my runs"])
+    assert this_command() == "mmalign demo --out 'my runs'"
+    monkeypatch.setattr("sys.argv", ["/opt/mmalign/__main__.py"])
+    assert this_command() == "python -m mmalign"
 
 
 def test_json_has_no_nan(evaluation, tmp_path):

@@ -86,6 +86,14 @@ def test_identical_scores_give_exactly_one_half():
     assert (result.win_rate, result.low, result.high, result.p_value, result.ties) == (0.5, 0.5, 0.5, 1.0, 50)
 
 
+def test_all_wins_still_leave_doubt():
+    result = win_rate(np.zeros(10), np.ones(10))
+    assert (result.win_rate, result.high) == (1.0, 1.0)
+    assert result.low == pytest.approx(0.6915, abs=5e-5)  # tabulated Clopper-Pearson, 10 of 10
+    mirrored = win_rate(np.ones(10), np.zeros(10))
+    assert (mirrored.low, mirrored.high) == (0.0, pytest.approx(0.3085, abs=5e-5))
+
+
 def test_swapping_the_sides_mirrors_everything():
     base, aligned = np.random.default_rng(4).random((2, 60))
     one, two = win_rate(base, aligned), win_rate(aligned, base)

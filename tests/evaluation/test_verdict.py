@@ -45,8 +45,8 @@ def test_verdicts_name_rate_interval_and_prompts(evaluation):
 
 def test_remarks_tell_the_witnesses_and_the_control(evaluation):
     said = " ".join(remarks(evaluation))
-    assert "not used for the labels: redness no measurable difference (50.0%, 50.0% to 50.0%); steps better" in said
-    assert "even, as it must be" in said
+    assert "not used for the labels: redness no measurable difference (50.0%); steps better (75.0%)" in said
+    assert "the interval contains 50%, as it must" in said
     assert "Images with steps at its maximum of 5:" in said
     assert "(a rise)" in said
 
@@ -55,7 +55,7 @@ def test_remarks_admit_what_is_wrong(evaluation):
     alone = replace(evaluation, comparisons=evaluation.comparisons[:1], control=replace(evaluation.control, low=0.55, high=0.7))
     said = " ".join(remarks(alone))
     assert "Every reward here made the training labels" in said
-    assert "not even. Chance does this in about one run of twenty" in said
+    assert "the interval misses 50%. Chance does this in about one run of 20" in said
     few = with_main(evaluation, n=12)
     assert "With 12 prompts the intervals are too narrow" in " ".join(remarks(few))
 
@@ -64,7 +64,7 @@ def test_the_table_lines_up(evaluation):
     lines = text_table(evaluation).splitlines()
     assert lines[0].split() == ["reward", "win", "rate", "interval", "prompts", "base", "mean", "aligned", "mean"]
     assert lines[2].startswith("brightness (made the labels)")
-    assert lines[2].split()[4:9] == ["100.0%", "100.0%", "to", "100.0%", "40"]
+    assert lines[2].split()[4:9] == ["100.0%", "91.2%", "to", "100.0%", "40"]
     assert len({len(line) for line in lines[:6]}) == 1
     assert lines[5].startswith("control: base against base")
     assert lines[6].startswith("images with steps at its maximum of 5: ")
