@@ -1,4 +1,4 @@
-"""The command line. Each command is a module that is imported when it is called, so that ``--help`` loads no model library."""
+"""The command line. Each command is a module of ``commands``, imported when it is called: ``--help`` loads no model library."""
 
 import os
 import sys
@@ -50,7 +50,7 @@ def _dispatch(words: list[str]) -> int:
         return 0
     if command not in COMMANDS:
         raise UserError(f"unknown command {command!r}; {nearest(command, list(COMMANDS))}")
-    return import_module(f"mmalign.cli.{command}").run(rest)
+    return import_module(f"mmalign.cli.commands.{command}").run(rest)
 
 
 def _help() -> str:

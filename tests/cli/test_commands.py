@@ -1,0 +1,103 @@
+"""Each command hands what was asked for to the function that does it."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from mmalign.cli import main
+from mmalign.plugins import names
+
+FILE = """
+model: {pretrained: shapes/sdxl}
+data: {source: pairs.parquet}
+method: {name: diffusion_dpo, beta: 5000}
+output_dir: runs/x
+"""
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """Puts a module with one recording function in the place of a real one; gives the list of its calls."""
+
+    def put(module: str, function: str, result=None) -> list:
+        calls: list = []
+        made = ModuleType(module)
+
+        def record(*args, **kwargs):
+            calls.append((args, kwargs))
+            return result
+
+        setattr(made, function, record)
+        monkeypatch.setitem(sys.modules, module, made)
+        return calls
+
+    return put
+
+
+def test_train_loads_the_file_and_the_options(tmp_path, stand_in, capsys):
+    calls = stand_in("mmalign.training.run", "train", Path("runs/x"))
+    (tmp_path / "cfg.yaml").write_text(FILE)
+    assert main(["train", str(tmp_path / "cfg.yaml"), "--method.beta", "100", "--dry-run", "--train.learning-rate", "1e-5"]) == 0
+    ((config,), options) = calls[0]
+    assert (config.method.beta, config.train.learning_rate, options) == (100.0, 1e-5, {"dry_run": True})
+    assert capsys.readouterr().out == "runs/x\n"
+
+
+def test_train_trains_unless_it_is_a_dry_run(tmp_path, stand_in):
+    calls = stand_in("mmalign.training.run", "train", Path("runs/x"))
+    (tmp_path / "cfg.yaml").write_text(FILE)
+    assert main(["train", str(tmp_path / "cfg.yaml")]) == 0
+    assert calls[0][1] == {"dry_run": False}
+
+
+def test_evaluate_takes_options_alone(stand_in):
+    calls = stand_in("mmalign.evaluation.run", "run", Path("report"))
+    words = ["--pretrained", "shapes/sdxl", "--adapter-path", "x", "--output-dir", "report"]
+    words += ["--rewards", "oracle", "taste", "--aligned-to", "taste"]
+    assert main(["evaluate", *words]) == 0
+    config = calls[0][0][0]
+    assert [reward.name for reward in config.rewards] == ["oracle", "taste"]
+    assert config.aligned_to == "taste"
+
+
+def test_demo_has_defaults_and_takes_options(stand_in):
+    calls = stand_in("mmalign.demo", "run")
+    assert main(["demo"]) == 0
+    assert main(["demo", "--out", "there", "--family", "sd3", "--method", "dpo", "--seed", "3"]) == 0
+    assert [args for args, _ in calls] == [(Path("demo"), "sdxl", "diffusion_dpo", 0), (Path("there"), "sd3", "dpo", 3)]
+
+
+def test_shapes_hands_on_the_words(stand_in):
+    calls = stand_in("mmalign.shapes.build", "main")
+    assert main(["shapes", "build", "--only", "sdxl"]) == 0
+    assert calls == [((["--only", "sdxl"],), {})]
+
+
+@pytest.mark.parametrize(
+    ("kind", "package"),
+    [
+        ("methods", "mmalign.objectives"),
+        ("families", "mmalign.pipelines"),
+        ("rewards", "mmalign.rewards"),
+        ("datasets", "mmalign.data.readers"),
+    ],
+)
+def test_list_has_a_line_for_every_plugin(capsys, kind, package):
+    assert main(["list", kind]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == names(package)
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+def test_list_tells_unit_range_and_licence_of_a_reward(capsys):
+    main(["list", "rewards"])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.split()[0] == "oracle"]
+    assert line.endswith("[attributes right, of 5, 0 to 5, Apache-2.0]")
+
+
+def test_list_alone_has_all_kinds(capsys):
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    assert [line for line in out.splitlines() if not line.startswith(" ")] == ["methods:", "families:", "rewards:", "datasets:"]

@@ -1,0 +1,135 @@
+"""The command line: what it loads, how it ends, and what it says."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmalign import __version__, cli
+from mmalign.cli import main
+from mmalign.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+HEAVY = {"torch", "diffusers", "transformers", "accelerate", "gradio", "pydantic", "tyro"}
+
+
+def run(*words: str, code: str = "", **kwargs) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code] if code else [sys.executable, "-m", "mmalign", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, **kwargs)
+
+
+def say(capsys, *words: str) -> tuple[int, str, str]:
+    status = main(words)
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], *([command, "--help"] for command in ("train", "demo", "shapes", "list"))])
+def test_help_loads_no_heavy_library(words):
+    code = (
+        "import sys\nfrom mmalign.cli import main\n"
+        f"try:\n    main({words})\nexcept SystemExit as end:\n    assert not end.code\n"
+        "print('LOADED', *{name.split('.')[0] for name in sys.modules})"
+    )
+    result = run(code=code)
+    assert result.returncode == 0, result.stderr
+    loaded = set(result.stdout.split("LOADED")[1].split())
+    assert not HEAVY & loaded
+
+
+def test_help_names_every_command(capsys):
+    status, out, _ = say(capsys)
+    assert status == 0
+    assert all(f"  {command} " in out for command in cli.COMMANDS)
+    assert say(capsys, "--help")[1] == out
+
+
+def test_version(capsys):
+    assert say(capsys, "--version")[:2] == (0, f"mmalign {__version__}\n")
+
+
+def test_python_m_is_the_command():
+    result = run("--version")
+    assert (result.returncode, result.stdout) == (0, f"mmalign {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trian"], "unknown command 'trian'; did you mean 'train'?"),
+        (["train", "none.yaml"], "there is no configuration file none.yaml"),
+        (["train", "--dry-run", "x.yaml"], "the configuration file comes first"),
+        (["list", "reward"], "argument kind: invalid choice: 'reward'"),
+        (["demo", "--famly", "sdxl"], "unknown option '--famly' of `mmalign demo`; did you mean '--family'?"),
+        (["demo", "--fam", "sdxl"], "unknown option '--fam'"),
+        (["demo", "--seed", "x"], "argument --seed: invalid int value: 'x'"),
+        (["demo", "--family", "flux"], "argument --family: invalid choice: 'flux'"),
+        (["shapes", "biuld"], "unknown action 'biuld'; did you mean 'build'?"),
+        (["evaluate", "--aligned-too", "x"], "unknown option '--aligned-too'; did you mean '--aligned-to'?"),
+        (["evaluate", "none.yaml"], "there is no configuration file none.yaml"),
+    ],
+)
+def test_a_mistake_is_one_line_on_stderr_and_status_2(capsys, words, said):
+    status, out, err = say(capsys, *words)
+    assert status == 2
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert said in err
+
+
+def test_train_without_a_file_shows_how(capsys):
+    status, out, _ = say(capsys, "train")
+    assert status == 2
+    assert "mmalign train CONFIG" in out
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Puts a function in the place of the command ``shapes``."""
+
+    def put(function):
+        monkeypatch.setattr("mmalign.cli.commands.shapes.run", function)
+        return "shapes"
+
+    import mmalign.cli.commands.shapes  # noqa: F401  (there to be replaced)
+
+    return put
+
+
+def test_ctrl_c_ends_with_130(capsys, command):
+    def interrupted(words):
+        raise KeyboardInterrupt
+
+    status, _, err = say(capsys, command(interrupted))
+    assert (status, err) == (130, "interrupted\n")
+
+
+def test_an_error_of_the_user_ends_with_2_wherever_it_is_raised(capsys, command):
+    def mistaken(words):
+        raise UserError("row 3 has no image; give one")
+
+    assert say(capsys, command(mistaken)) == (2, "", "error: row 3 has no image; give one\n")
+
+
+def test_an_error_of_the_program_is_not_hidden(command):
+    def broken(words):
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        main([command(broken)])
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    code = (
+        "import sys, mmalign.cli.commands.shapes as shapes\nfrom mmalign.cli import main\n"
+        "def run(words):\n    print('x' * 10**6)\n    return 0\n"
+        "shapes.run = run\nsys.exit(main(['shapes']))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.read(1)
+    process.stdout.close()
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, b"")
