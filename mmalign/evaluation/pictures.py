@@ -78,5 +78,5 @@ def _pair(picture: Picture) -> Image.Image:
 def _wrapped(caption: str, width: int) -> list[str]:
     lines = []
     for paragraph in caption.split("\n"):
-        lines += textwrap.wrap(paragraph, max(12, round(width / 6.5)), max_lines=3, placeholder=" ...") or [""]
+        lines += textwrap.wrap(paragraph, max(12, round(width / 6.1)), max_lines=3, placeholder=" ...") or [""]
     return lines

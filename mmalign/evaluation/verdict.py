@@ -48,7 +48,7 @@ def remarks(evaluation: Evaluation) -> list[str]:
         found.append(f"With {_count(evaluation.main.result.n, 'prompt')} the intervals are too narrow; use some hundreds.")
     if evaluation.diversity and reading(evaluation.diversity.difference.low, evaluation.diversity.difference.high, 0) == "worse":
         before, after = evaluation.diversity.base.value, evaluation.diversity.aligned.value
-        found.append(f"Images of one prompt are more alike than before: diversity fell from {before:.3f} to {after:.3f}.")
+        found.append(f"Images of one prompt are more alike than before: diversity fell by {percent(1 - after / before)}.")
     return found
 
 

@@ -73,7 +73,7 @@ def test_the_table_lines_up(evaluation):
 def test_a_loss_of_diversity_is_said(evaluation):
     sides = {"base": Interval(0.3, 0.28, 0.32), "aligned": Interval(0.2, 0.18, 0.22)}
     fallen = replace(evaluation.diversity, **sides, difference=Interval(-0.1, -0.2, -0.05))
-    said = "Images of one prompt are more alike than before: diversity fell from 0.300 to 0.200."
+    said = "Images of one prompt are more alike than before: diversity fell by 33.3%."
     assert said in remarks(replace(evaluation, diversity=fallen))
     assert said not in remarks(replace(evaluation, diversity=replace(fallen, difference=Interval(-0.1, -0.2, 0.0))))
 
