@@ -10,6 +10,7 @@ from typing import overload
 import numpy as np
 
 from mmalign.data.reader import Reader, Ties, pick
+from mmalign.data.rows import exists
 from mmalign.data.schema import Example, open_image
 from mmalign.data.tables import Table
 from mmalign.errors import UserError
@@ -55,7 +56,7 @@ class Examples(Sequence[Example]):
         """
         first = self[0]
         for image in first.images:
-            if isinstance(image, Path) and not image.exists():
+            if isinstance(image, Path) and not exists(image):
                 raise UserError(f"{first.origin}: the image {image} does not exist; paths start from the folder of the data file")
         return self
 

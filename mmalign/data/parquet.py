@@ -39,8 +39,7 @@ class ParquetTable(Table):
         for path in files:
             self._add(path, lengths)
         self._ends = list(accumulate(lengths))
-        self._held: _Batch | None = None
-        self._lock = threading.Lock()
+        self._close()
 
     def _add(self, path: Path, lengths: list[int]) -> None:
         parquet = _open_parquet(path)
@@ -63,10 +62,16 @@ class ParquetTable(Table):
 
     def __getstate__(self) -> dict[str, Any]:
         # neither an open file nor a lock travels to another process
-        return {key: value for key, value in self.__dict__.items() if key not in ("_held", "_lock")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_held", "_file", "_lock")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _held=None, _lock=threading.Lock())
+        self.__dict__.update(state)
+        self._close()
+
+    def _close(self) -> None:
+        self._held: _Batch | None = None
+        self._file: tuple[Path | None, Any] = (None, None)
+        self._lock = threading.Lock()
 
     def cells(self, index: int) -> Mapping[str, Any]:
         group, offset = self._locate(index)
@@ -90,7 +95,9 @@ class ParquetTable(Table):
 
     def _batches(self, group: int) -> Iterator[Any]:
         path, number, _ = self._groups[group]
-        return _open_parquet(path).iter_batches(batch_size=self.BATCH, row_groups=[number], use_threads=False)
+        if self._file[0] != path:
+            self._file = (path, _open_parquet(path))  # kept, as reading its index costs more than reading a row
+        return self._file[1].iter_batches(batch_size=self.BATCH, row_groups=[number], use_threads=False)
 
     def column(self, name: str) -> list[Any]:
         values: list[Any] = []

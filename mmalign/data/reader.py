@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import fields
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -29,8 +29,6 @@ class Reader(ABC):
 
     Verdicts are taken once, at load, from the small columns; ``candidates`` is called for a row each time it is read.
     """
-
-    summary: ClassVar[str]
 
     @property
     @abstractmethod

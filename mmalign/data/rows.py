@@ -103,6 +103,14 @@ def number(value: Any, column: str, origin: str) -> float:
     return result
 
 
+def exists(path: Path) -> bool:
+    """Whether there is something at a path; text that can be no path, such as a long answer in a column of images, is none."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def absent(value: Any) -> bool:
     """Whether a cell is empty: None, or the NaN that pandas writes for it."""
     return value is None or (isinstance(value, float) and math.isnan(value))

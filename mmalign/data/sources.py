@@ -14,6 +14,7 @@ from typing import Any
 from mmalign import plugins
 from mmalign.data.pair_folder import is_pair_folder, pair_rows
 from mmalign.data.parquet import ParquetTable
+from mmalign.data.rows import exists
 from mmalign.data.tables import DatasetTable, JsonLinesTable, RowsTable, Table
 from mmalign.errors import UserError
 
@@ -37,7 +38,10 @@ def open_source(source: Source, split: str | None = None) -> Table:
     Raises:
         UserError: there is nothing at the path, it is of no known kind, or it has no such split.
     """
-    table = _open(source, split)
+    try:
+        table = _open(source, split)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{source} cannot be read ({error}); check the path and who may read it") from error
     if split not in (None, "train", table.split):
         raise UserError(f"{table.name} has no splits, so there is no {split!r} in it; leave the split out")
     return table
@@ -57,7 +61,7 @@ def _open(source: Source, split: str | None) -> Table:
 
 def _open_name(name: str, split: str | None) -> Table:
     path = Path(name).expanduser()
-    if path.exists() or not _may_be_hub_id(name):
+    if exists(path) or not _may_be_hub_id(name):
         return _open_path(path, split)
     import datasets
 
@@ -75,7 +79,7 @@ def _may_be_hub_id(name: str) -> bool:
 
 
 def _open_path(path: Path, split: str | None) -> Table:
-    if not path.exists():
+    if not exists(path):
         raise UserError(f"{path} does not exist; {_neighbor(path)}")
     if path.is_dir():
         return _open_folder(path, split)

@@ -1,4 +1,4 @@
-"""A folder with winners in w/ and losers in l/ under equal names, with captions beside them (see ``mmalign.data.pair_folder``)."""
+"""A folder with winners in w/ and losers in l/ under equal names, with captions beside them or in metadata.jsonl."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,7 @@ from mmalign.data.schema import Example
 
 @dataclass(frozen=True)
 class Folder(Reader):
-    """Rows with the columns ``prompt, w, l``, as such a folder is opened; any other source with these columns does too."""
-
-    summary = "a folder with w/ (preferred) and l/, and a .txt for each pair or a metadata.jsonl"
+    """Rows with the columns ``prompt, w, l``, as ``pair_folder`` makes them of such a folder; any source with these columns does too."""
 
     prompt: str = "prompt"
     w: str = "w"

@@ -13,8 +13,6 @@ from mmalign.data.tables import Table
 class Invoke(Reader):
     """Rows where neither mark, or both, are set are ties; rows without a mark are left out."""
 
-    summary = "two images and prefer_0, prefer_1 (InvokeAI's metadata.jsonl)"
-
     prompt: str = "prompt"
     image_0: str = "image_0"
     image_1: str = "image_1"

@@ -21,8 +21,6 @@ class PickAPic(Reader):
     are a tie.
     """
 
-    summary = "two images with labels (Pick-a-Pic v1 and v2, MaPO)"
-
     caption: str = "caption"
     jpg_0: str = "jpg_0"
     jpg_1: str = "jpg_1"

@@ -11,8 +11,6 @@ from mmalign.data.schema import Example
 class PromptChosenRejected(Reader):
     """``rejected=None`` reads winners alone; other names of columns read other sets, as ``chosen="path1", rejected="path2"`` HPDv3."""
 
-    summary = "a prompt, the preferred image and the other; or, with rejected=None, winners alone"
-
     prompt: str = "prompt"
     chosen: str = "chosen"
     rejected: str | None = "rejected"

@@ -18,8 +18,6 @@ class Ranked(Reader):
     the sign turned.
     """
 
-    summary = "a prompt, a list of images and a list of scores (or ranks, with lower_is_better=True)"
-
     prompt: str = "prompt"
     images: str = "images"
     scores: str = "scores"
