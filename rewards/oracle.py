@@ -15,6 +15,7 @@ class Oracle(Reward):
     unit = "attributes right, of 5"
     licence = "Apache-2.0"
     source = "mmalign.shapes.oracle"
+    all_right_at_best = True
 
     def _score(self, images: Tensor, prompts: list[str] | None) -> Tensor:
         return count_right(images, prompts or [])

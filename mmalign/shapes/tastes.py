@@ -15,7 +15,7 @@ from torch import Tensor
 from mmalign.shapes.edges import measure_factors
 from mmalign.shapes.scene import FACTORS
 
-NAMES = "ada bo cai dov eli fay gus hana ivo jun kai lea max nia oz pia".split()
+NAMES = ["ada", "bo", "cai", "dov", "eli", "fay", "gus", "hana", "ivo", "jun", "kai", "lea", "max", "nia", "oz", "pia"]
 
 SIMPLE = {
     "bold": {"outline": 1.0},

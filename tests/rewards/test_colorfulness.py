@@ -13,7 +13,7 @@ def half(first, second):
 
 
 @pytest.mark.parametrize(
-    "first, second, expected",
+    ("first", "second", "expected"),
     [
         ((80, 80, 80), (200, 200, 200), 0.0),
         # one color has no spread: 0.3 times the length of (rg, yb) = (255, 127.5)

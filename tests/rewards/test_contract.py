@@ -40,7 +40,8 @@ def pil(image):
 def test_one_float32_score_per_image_within_the_declared_range(reward, images):
     scores = reward.score(images, CAPTIONS)
     low, high = reward.range
-    assert scores.shape == (4,) and scores.dtype == torch.float32
+    assert scores.shape == (4,)
+    assert scores.dtype == torch.float32
     assert ((scores >= low) & (scores <= high)).all()
 
 
@@ -93,12 +94,14 @@ def test_gradients_reach_the_pixels_as_declared(reward, images):
     assert scores.requires_grad == reward.differentiable
     if reward.differentiable:
         scores.sum().backward()
-        assert pixels.grad.isfinite().all() and (pixels.grad.abs().flatten(1).sum(1) > 0).all()
+        assert pixels.grad.isfinite().all()
+        assert (pixels.grad.abs().flatten(1).sum(1) > 0).all()
 
 
 def test_facts_are_declared(reward):
     low, high = reward.range
-    assert low < high and not math.isnan(low + high)
+    assert low < high
+    assert not math.isnan(low + high)
     assert all(isinstance(fact, str) and fact for fact in (reward.unit, reward.licence, reward.source))
 
 

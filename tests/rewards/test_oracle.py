@@ -10,7 +10,7 @@ SCENE = Scene("large", "green", "triangle", "right", "white")
 
 
 @pytest.mark.parametrize(
-    "other, right",
+    ("other", "right"),
     [
         (SCENE, 5),
         (Scene("small", "green", "triangle", "right", "white"), 4),

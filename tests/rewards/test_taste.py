@@ -24,7 +24,7 @@ def test_weights_are_normalized_to_a_mean():
 
 
 @pytest.mark.parametrize(
-    "fields, message",
+    ("fields", "message"),
     [
         ({"user": "bald"}, "bold"),
         ({"weights": {"outlines": 1.0}}, "outlines"),

@@ -39,13 +39,14 @@ def test_noise_of_a_twentieth_does_not_matter(world):
     assert (read(noised.clamp(0, 1)).attributes == attributes[::3]).all(1).float().mean() > 0.98
 
 
-@pytest.mark.parametrize("factor, least", [("outline", 0.97), ("shading", 0.95), ("texture", 0.97), ("tilt", 0.95), ("softness", 0.95)])
+@pytest.mark.parametrize(("factor", "least"), [("outline", 0.97), ("shading", 0.95), ("texture", 0.97), ("tilt", 0.95), ("softness", 0.95)])
 def test_style_measures_follow_the_factors_drawn(world, factor, least):
     pictures, attributes, styles = world
     index = FACTORS.index(factor)
     turns = attributes[:, 2] != SHAPES.index("circle") if factor == "tilt" else torch.ones(len(pictures), dtype=torch.bool)
     measured = measure_factors(pictures)
-    assert measured.min() >= 0 and measured.max() <= 1
+    assert measured.min() >= 0
+    assert measured.max() <= 1
     assert rank_correlation(measured[turns, index], styles[turns, index]) > least
 
 

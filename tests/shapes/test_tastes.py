@@ -28,18 +28,20 @@ def test_noise_enters_judgments_only_and_comes_from_the_generator():
     pictures, taste = render(SCENES), Taste({"shading": 1.0}, noise=0.5)
     assert torch.equal(taste.score(pictures), taste.score(pictures))
     first, again, other = (taste.judge(pictures, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
-    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 def test_the_population_is_fixed_and_its_tastes_differ():
-    assert len(users()) == 24 and {"bold", "glossy", "plain"} <= set(users())
+    assert len(users()) == 24
+    assert {"bold", "glossy", "plain"} <= set(users())
     rows = {tuple(user.weights.get(name, 0.0) for name in FACTORS) for user in users().values()}
     assert len(rows) == 24
     assert users()["ada"].weights == dict(users()["ada"].weights)
     assert any(user.noise for user in users().values())
 
 
-@pytest.mark.parametrize("weights, message", [({"size": 1.0}, "no style factor is called 'size'"), ({}, "not zero")])
+@pytest.mark.parametrize(("weights", "message"), [({"size": 1.0}, "no style factor is called 'size'"), ({}, "not zero")])
 def test_a_taste_of_nothing_or_of_captions_is_refused(weights, message):
     with pytest.raises(ValueError, match=message):
         Taste(weights)

@@ -70,6 +70,7 @@ def train(
     steps: int,
     rate: float,
     batch: int = 32,
+    muon: bool = False,
     name: str = "denoiser",
 ) -> Fit:
     """Train a denoiser; ``noising(clean, noise, u)`` gives noisy latents, timesteps and targets for u in [0, 1)."""
@@ -83,7 +84,7 @@ def train(
         embeds, pooled = conditions.rows(_drop(latents.caption[rows], len(conditions.embeds), generator))
         return (weight * (predict(noisy, timesteps, embeds, pooled) - target).square()).mean()
 
-    return fit(denoiser, loss, steps, rate, ema=0.998, name=name)
+    return fit(denoiser, loss, steps, rate, ema=0.998, muon=muon, name=name)
 
 
 def diffusion_noising(alphas_cumprod: Tensor, prediction: str) -> Noising:
@@ -94,6 +95,17 @@ def diffusion_noising(alphas_cumprod: Tensor, prediction: str) -> Noising:
         signal, sigma = (x.sqrt()[:, None, None, None] for x in (alphas_cumprod[timesteps], 1 - alphas_cumprod[timesteps]))
         target = noise if prediction == "epsilon" else signal * noise - sigma * clean
         return signal * clean + sigma * noise, timesteps, target
+
+    return noising
+
+
+def flow_noising(shift: float) -> Noising:
+    """Noising of rectified flow, with SD3's shift of the noise levels and its timesteps in [0, 1000]."""
+
+    def noising(clean: Tensor, noise: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        sigma = shift * u / (1 + (shift - 1) * u)
+        level = sigma[:, None, None, None]
+        return (1 - level) * clean + level * noise, 1000 * sigma, noise - clean
 
     return noising
 

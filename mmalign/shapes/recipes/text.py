@@ -61,7 +61,7 @@ def train(words, seed: int = 0, steps: int = 400, rate: float = 3e-3, batch: int
         logits, scale = reader(ids[rows], generator)
         return sum(attribute_loss(place, targets[rows]).mean() for place in logits) + scale
 
-    done = fit(reader, loss, steps, rate, decay=0.01, name="text")
+    done = fit(reader, loss, steps, rate, name="text")
     return Fit(reader.encoder, done.record)
 
 

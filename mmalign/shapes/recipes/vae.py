@@ -42,7 +42,7 @@ def train(seed: int = 0, steps: int = 2800, rate: float = 2e-3, batch: int = 8) 
         return _reconstruction_loss(vae, pictures, generator)
 
     done = fit(vae, loss, steps, rate, name="vae")
-    _standardize(vae, random_pictures(512, generator) * 2 - 1)
+    standardize(vae, random_pictures(400, generator) * 2 - 1)
     return done
 
 
@@ -60,7 +60,7 @@ def _reconstruction_loss(vae: nn.Module, pictures: Tensor, generator: torch.Gene
 
 
 @torch.no_grad()
-def _standardize(vae: nn.Module, pictures: Tensor) -> None:
+def standardize(vae: nn.Module, pictures: Tensor) -> None:
     """Fold the latents' mean and deviation per channel into the convolutions around them, and fix the posterior's variance."""
     latents = torch.cat([vae.encode(chunk).latent_dist.mode() for chunk in pictures.split(64)])
     mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))

@@ -1,0 +1,65 @@
+"""The SD1.5-type base: one text encoder, a UNet that predicts the noise, no safety checker."""
+
+import torch
+from torch import Tensor, nn
+
+from mmalign.shapes.captions import prompts
+from mmalign.shapes.recipes.denoise import Conditions, Latents, diffusion_noising, train
+from mmalign.shapes.recipes.loop import Fit
+from mmalign.shapes.recipes.sdxl import scheduler
+from mmalign.shapes.recipes.text import WIDTH, tokenize
+from mmalign.shapes.recipes.vae import LATENT_CHANNELS
+
+
+def build() -> nn.Module:
+    """An untrained ``UNet2DConditionModel`` without added conditions."""
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel(
+        sample_size=16,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        block_out_channels=(32, 64, 80),
+        layers_per_block=1,
+        attention_head_dim=4,
+        norm_num_groups=8,
+        cross_attention_dim=WIDTH,
+    )
+
+
+@torch.no_grad()
+def conditions(words, encoder: nn.Module) -> Conditions:
+    """What the pipeline's ``encode_prompt`` gives: the last hidden states."""
+    embeds = encoder(tokenize(words, [*prompts("seen"), ""])).last_hidden_state
+    return Conditions(torch.cat([embeds, torch.zeros_like(embeds[:1])]), None)
+
+
+def train_base(latents: Latents, given: Conditions, seed: int = 0, steps: int = 3000, rate: float = 2e-3) -> Fit:
+    """Train the UNet to predict the noise."""
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    unet = build()
+
+    def predict(noisy: Tensor, timesteps: Tensor, embeds: Tensor, pooled: Tensor | None) -> Tensor:
+        return unet(noisy, timesteps, embeds).sample
+
+    noising = diffusion_noising(scheduler("epsilon").alphas_cumprod, "epsilon")
+    return train(unet, predict, noising, latents, given, generator, steps=steps, rate=rate, name="sd epsilon")
+
+
+def pipeline(vae: nn.Module, words, encoder: nn.Module, unet: nn.Module):
+    """A ``StableDiffusionPipeline`` of the parts."""
+    from diffusers import StableDiffusionPipeline
+
+    return StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=encoder,
+        tokenizer=words,
+        unet=unet,
+        scheduler=scheduler("epsilon"),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
