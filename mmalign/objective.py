@@ -39,10 +39,10 @@ def check_fit(objective: Objective, policy: Policy) -> None:
     """
     wanted = get_type_hints(type(objective).__call__)["policy"]
     if not isinstance(policy, wanted):
-        kind = {"DenoisingPolicy": "image generators (diffusion or flow)", "TokenPolicy": "vision-language models"}.get(wanted.__name__, wanted.__name__)
+        kinds = {"DenoisingPolicy": "image generators (diffusion or flow)", "TokenPolicy": "vision-language models"}
         raise UserError(
-            f"the method {type(objective).__name__} works on {kind}, but this model is a {type(policy).__name__}; "
-            "choose another method (`mmalign list methods`)"
+            f"the method {type(objective).__name__} works on {kinds.get(wanted.__name__, wanted.__name__)}, "
+            f"but this model is a {type(policy).__name__}; choose another method (`mmalign list methods`)"
         )
 
 

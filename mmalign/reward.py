@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mmalign.images import open_image
+
 Images = Tensor | Sequence[Image.Image | str | Path]
 
 
@@ -26,6 +28,7 @@ class Reward(ABC):
     unit: ClassVar[str]
     licence: ClassVar[str]
     source: ClassVar[str]
+    all_right_at_best: ClassVar[bool] = False  # the upper end of the range means that everything asked for is there
 
     @torch.no_grad()
     def score(self, images: Images, prompts: Sequence[str] | None = None) -> Tensor:
@@ -65,12 +68,6 @@ class Reward(ABC):
 
 
 def to_tensor(image: Image.Image | str | Path) -> Tensor:
-    """An image as a tensor (3, H, W) in [0, 1]; transparency is laid on white."""
-    if not isinstance(image, Image.Image):
-        with Image.open(image) as opened:
-            opened.load()
-            image = opened
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    pixels = np.asarray(image.convert("RGB"), dtype=np.float32) / 255
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+    """An image as a tensor (3, H, W) in [0, 1], opened as ``mmalign.images.open_image`` does."""
+    opened = open_image(Path(image) if isinstance(image, str) else image)
+    return torch.from_numpy(np.asarray(opened, dtype=np.float32) / 255).permute(2, 0, 1)

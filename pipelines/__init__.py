@@ -3,11 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+from diffusers import AutoencoderKL, DiffusionPipeline
+
 from mmalign import plugins
+from mmalign.config import ModelConfig
+from mmalign.diffusion.family import DiffusionFamily
 from mmalign.errors import UserError
+from mmalign.shapes.models import resolve
 
 
-def load(name_or_pipe: Any, pretrained: str | Path | None = None, *, logit_normal: bool = False, **from_pretrained: Any):
+def load(name_or_pipe: Any, pretrained: str | Path | None = None, *, logit_normal: bool = False, **options: Any) -> DiffusionFamily:
     """A family bound to a pipeline.
 
     Args:
@@ -15,7 +21,7 @@ def load(name_or_pipe: Any, pretrained: str | Path | None = None, *, logit_norma
             a folder or hub id, whose family is found too.
         pretrained: a diffusers folder or hub id, or "shapes/NAME" for a pipeline of the embedded world.
         logit_normal: see ``DiffusionFamily``.
-        **from_pretrained: handed to ``from_pretrained`` (torch_dtype, variant, revision, vae).
+        **options: see ``open_pipeline``.
 
     Raises:
         UserError: unknown family, a pipeline that no family knows, or nothing to load at that place.
@@ -23,10 +29,10 @@ def load(name_or_pipe: Any, pretrained: str | Path | None = None, *, logit_norma
     if not isinstance(name_or_pipe, str | Path):
         return family_of(name_or_pipe)(name_or_pipe, logit_normal=logit_normal)
     if pretrained is None:
-        pipe = open_pipeline(name_or_pipe, **from_pretrained)
+        pipe = open_pipeline(name_or_pipe, **options)
         return family_of(pipe)(pipe, logit_normal=logit_normal)
     family = plugins.load(__name__, str(name_or_pipe))
-    pipe = open_pipeline(pretrained, **from_pretrained)
+    pipe = open_pipeline(pretrained, **options)
     if type(pipe).__name__ not in family.pipeline_classes:
         raise UserError(
             f"{pretrained} holds a {type(pipe).__name__}, but the family {name_or_pipe!r} is for {' or '.join(family.pipeline_classes)}; "
@@ -35,7 +41,14 @@ def load(name_or_pipe: Any, pretrained: str | Path | None = None, *, logit_norma
     return family(pipe, logit_normal=logit_normal)
 
 
-def family_of(pipe: Any):
+def configured(model: ModelConfig) -> DiffusionFamily:
+    """The family and pipeline that a configuration names. Raises UserError as ``load`` does."""
+    place = (model.pretrained,) if model.family is None else (model.family, model.pretrained)
+    options = {"dtype": model.dtype, "vae": model.vae, "variant": model.variant, "revision": model.revision}
+    return load(*place, logit_normal=model.logit_normal, **options)
+
+
+def family_of(pipe: Any) -> type[DiffusionFamily]:
     """The family class that knows this pipeline's class."""
     for name in plugins.names(__name__):
         family = plugins.load(__name__, name)
@@ -44,25 +57,33 @@ def family_of(pipe: Any):
     raise UserError(f"no family knows the pipeline {type(pipe).__name__}; there are: {', '.join(plugins.names(__name__))}")
 
 
-def open_pipeline(source: str | Path, **from_pretrained: Any):
+def open_pipeline(
+    source: str | Path, *, dtype: str = "float32", vae: str | None = None, variant: str | None = None, revision: str | None = None
+) -> Any:
     """A diffusers pipeline from a folder, a hub id, or "shapes/NAME".
+
+    Args:
+        source: where it is.
+        dtype: number format of its weights: float32, bfloat16 or float16.
+        vae: folder or hub id of a VAE in place of the pipeline's own.
+        variant: variant of the weight files, such as "fp16".
+        revision: branch, tag or commit on the hub.
 
     Raises:
         UserError: there is no such folder or model; the message says what was looked for.
     """
-    from diffusers import DiffusionPipeline
-
-    from mmalign.shapes.models import resolve
-
-    place = resolve(str(source))
+    place, number = resolve(str(source)), getattr(torch, dtype)
     if looks_local(place) and not (Path(place) / "model_index.json").is_file():
         reason = "there is no such folder" if not Path(place).exists() else "the folder holds no model_index.json"
         raise UserError(f"cannot load a pipeline from {source}: {reason}; give a diffusers folder or a hub id")
+    given = {name: value for name, value in (("variant", variant), ("revision", revision)) if value is not None}
     try:
+        if vae is not None:
+            given["vae"] = AutoencoderKL.from_pretrained(vae, dtype=number)
         # an SD3 saved without T5 has empty slots, which diffusers refuses unless they are named
-        index = DiffusionPipeline.load_config(place, **{k: v for k, v in from_pretrained.items() if k == "revision"})
+        index = DiffusionPipeline.load_config(place, revision=revision)
         empty = {name: None for name, value in index.items() if value == [None, None]}
-        return DiffusionPipeline.from_pretrained(place, **empty | from_pretrained)
+        return DiffusionPipeline.from_pretrained(place, dtype=number, **empty | given)
     except OSError as error:
         raise UserError(f"cannot load a pipeline from {source}: {str(error).splitlines()[0]}") from error
 

@@ -1,4 +1,4 @@
-"""Stable Diffusion 3 and 3.5: a flow-matching transformer with two CLIP encoders and, where loaded, T5 (Esser et al. 2024, arXiv:2403.03206)."""
+"""SD 3 and 3.5: a flow-matching transformer, two CLIP encoders and, where loaded, T5 (Esser et al. 2024, arXiv:2403.03206)."""
 
 from collections.abc import Sequence
 

@@ -78,12 +78,25 @@ def unet(cross_attention_dim: int, **extra) -> UNet2DConditionModel:
 
 
 def ddim(prediction_type: str) -> DDIMScheduler:
-    return DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type=prediction_type, clip_sample=False, steps_offset=1)
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type=prediction_type,
+        clip_sample=False,
+        steps_offset=1,
+    )
 
 
 def sd(prediction_type: str = "epsilon") -> StableDiffusionPipeline:
     torch.manual_seed(0)
-    parts = {"vae": vae(), "text_encoder": text_encoder(), "tokenizer": tokenizer(), "unet": unet(WIDTH), "scheduler": ddim(prediction_type)}
+    parts = {
+        "vae": vae(),
+        "text_encoder": text_encoder(),
+        "tokenizer": tokenizer(),
+        "unet": unet(WIDTH),
+        "scheduler": ddim(prediction_type),
+    }
     return StableDiffusionPipeline(**parts, safety_checker=None, feature_extractor=None, image_encoder=None, requires_safety_checker=False)
 
 

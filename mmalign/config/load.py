@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from mmalign.config import explain, files
+from mmalign.config import explain, yaml_file
 from mmalign.config.run import RunConfig
 from mmalign.config.section import Section
 from mmalign.errors import UserError
@@ -31,7 +31,7 @@ def load_config(
     """
     from mmalign.config.overrides import apply
 
-    raw = {} if path is None else files.read(path)
+    raw = {} if path is None else yaml_file.read(path)
     source = "command line" if path is None else str(path)
     merged, given = apply(raw, kind, overrides, prog)
 
@@ -51,7 +51,7 @@ def from_mapping(values: Mapping[str, Any], kind: type[Kind] = RunConfig, source
 
 def save_resolved(config: Section, path: str | Path) -> None:
     """Writes a configuration with every default filled in; ``load_config`` reads it back as it was."""
-    files.write(path, config.model_dump(mode="json"))
+    yaml_file.write(path, config.model_dump(mode="json"))
 
 
 def _checked(values: dict[str, Any], kind: type[Kind], origin: Callable[[str], str]) -> Kind:

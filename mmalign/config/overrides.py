@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 from tyro.constructors import PrimitiveConstructorSpec
 
 from mmalign import plugins
-from mmalign.config import files
+from mmalign.config import yaml_file
 from mmalign.config.section import Section, item_type, members
 from mmalign.errors import UserError
 
@@ -157,12 +157,12 @@ def _value(info: FieldInfo, words: _Given, flag: str) -> Any:
     if NoneType in kinds and len(words) == 1 and words[0].lower() in ("none", "null"):
         return None
     if (item := item_type(info)) is not None:
-        return list(words) if members(item) == {str} else [files.parse(word, flag) for word in words]
+        return list(words) if members(item) == {str} else [yaml_file.parse(word, flag) for word in words]
     if bool in kinds and not words:
         return True
     if len(words) != 1:
         raise UserError(f"{flag} takes one value, not {len(words)}; put a value with spaces in quotes")
-    return words[0] if str in kinds or not kinds & {dict, Any} else files.parse(words[0], flag)
+    return words[0] if str in kinds or not kinds & {dict, Any} else yaml_file.parse(words[0], flag)
 
 
 def _laid(raw: dict[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:

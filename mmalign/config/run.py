@@ -59,6 +59,7 @@ class EvaluateConfig(Section):
         min_length=1, description="rewards to compare under: names, or {name: ..., its own fields}"
     )
     aligned_to: str = Field(description="the reward, by name or label, that the alignment was for")
+    used_for_labels: list[str] = Field(default_factory=list, description="rewards that made the labels; none named = aligned_to alone")
     seeds_per_prompt: int = Field(1, ge=1, description="pictures per prompt and side")
     num_inference_steps: int = Field(25, ge=1, description="denoising steps per picture")
     guidance_scale: float = Field(7.5, ge=0, description="classifier-free guidance, no unit; 1 or less = none")

@@ -10,9 +10,10 @@ from typing import Any, Literal
 from mmalign.data.detect import choose
 from mmalign.data.examples import Examples, read, require_some
 from mmalign.data.reader import Ties
-from mmalign.data.schema import Example, ImageSource, open_image
+from mmalign.data.schema import Example
 from mmalign.data.sources import Source, open_source
 from mmalign.errors import UserError
+from mmalign.images import ImageSource, open_image
 
 __all__ = ["Example", "Examples", "ImageSource", "load", "open_image"]
 

@@ -6,7 +6,6 @@ temporary name and renamed, so that a reader never sees half of one, and its nam
 
 import hashlib
 import json
-import os
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mmalign.errors import UserError
+from mmalign.files import write_whole
 
 SEPARATOR = "/"
 
@@ -71,7 +71,7 @@ class TensorCache:
             return
         flat = {f"{key}{SEPARATOR}{name}": t.contiguous() for key, tensors in entries.items() for name, t in tensors.items()}
         shard = self.folder / f"{uuid.uuid4().hex}.safetensors"
-        write_atomically(shard, save(flat))
+        write_whole(shard, save(flat))
         self._index(shard)
 
     def _index(self, shard: Path) -> None:
@@ -90,23 +90,3 @@ class TensorCache:
     def __getstate__(self) -> dict:
         # open files do not travel to loader processes; each opens its own
         return self.__dict__ | {"_open": {}}
-
-
-def write_atomically(path: str | Path, content: bytes) -> None:
-    """Writes a whole file or none of it.
-
-    Raises:
-        UserError: the disk is full or the folder cannot be written; the message names the file.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error.strerror}; free some space or choose another place") from error

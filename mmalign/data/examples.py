@@ -11,9 +11,10 @@ import numpy as np
 
 from mmalign.data.reader import Reader, Ties, pick
 from mmalign.data.rows import exists
-from mmalign.data.schema import Example, open_image
+from mmalign.data.schema import Example
 from mmalign.data.tables import Table
 from mmalign.errors import UserError
+from mmalign.images import open_image
 
 logger = logging.getLogger(__name__)
 

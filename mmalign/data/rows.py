@@ -8,8 +8,8 @@ from typing import Any
 
 from PIL import Image
 
-from mmalign.data.schema import ImageSource
 from mmalign.errors import UserError
+from mmalign.images import ImageSource
 
 
 @dataclass(frozen=True)

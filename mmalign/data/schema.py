@@ -1,19 +1,10 @@
-"""One preference, whatever format it came in, and the one door through which its images are opened."""
+"""One preference, whatever format it came in."""
 
 import math
-import struct
 from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
-
-import numpy as np
-from PIL import Image, ImageOps
 
 from mmalign.errors import UserError
-
-ImageSource = Path | bytes | Image.Image
-
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error, Image.DecompressionBombError)
+from mmalign.images import ImageSource
 
 
 @dataclass(frozen=True)
@@ -53,46 +44,3 @@ class Example:
             raise UserError(f"{where}: the weight is {self.weight}; give a number above 0, or leave the row out")
         if not 0.5 <= self.preference <= 1:
             raise UserError(f"{where}: the preference is {self.preference}; give 0.5 to 1, with the preferred image first")
-
-
-def open_image(source: ImageSource, origin: str = "") -> Image.Image:
-    """A new PIL image in mode RGB: turned upright by its EXIF, transparency laid on white, 16 bits brought to 8, first frame.
-
-    Raises:
-        UserError: the image is missing, broken or truncated; the message names the file or the row.
-    """
-    try:
-        if isinstance(source, Image.Image):
-            return _rgb(source)
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
-            image.load()
-            return _rgb(image)
-    except _BROKEN as error:
-        remedy = "replace it, or leave such rows out with on_broken='skip'"
-        raise UserError(f"{_place(source, origin)} cannot be read as an image ({_reason(error)}); {remedy}") from error
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers, which have no fixed range")
-    if image.mode.startswith("I"):
-        # convert("RGB") would clip 16 bits at 255 instead of scaling them
-        values = np.asarray(image).astype(np.float64) / 257
-        image = Image.fromarray(np.clip(values.round(), 0, 255).astype(np.uint8))
-    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    return image.convert("RGB")
-
-
-def _place(source: ImageSource, origin: str) -> str:
-    if isinstance(source, Path):
-        return f"{source} ({origin})" if origin else str(source)
-    return f"an image of {origin}" if origin else "an image"
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    # Pillow's message for unknown bytes prints the address of a buffer
-    return "unknown format" if "cannot identify" in str(error) else str(error) or type(error).__name__

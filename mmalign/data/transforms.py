@@ -7,8 +7,9 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from mmalign.data.schema import Example, open_image
+from mmalign.data.schema import Example
 from mmalign.geometry import Geometry
+from mmalign.images import open_image
 
 
 def transform(

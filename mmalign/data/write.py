@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from mmalign.data.schema import Example, ImageSource, open_image
+from mmalign.data.schema import Example
 from mmalign.errors import UserError
 from mmalign.files import whole_file
+from mmalign.images import ImageSource, open_image
 
 ROWS_PER_GROUP = 32
 """A row read at random costs at most so many."""

@@ -6,8 +6,8 @@ from pathlib import Path
 import yaml
 
 from mmalign.config import RunConfig
-from mmalign.data.cache import write_atomically
 from mmalign.diffusion.family import DiffusionFamily
+from mmalign.files import write_whole
 from mmalign.training.loop import Run
 
 PACKAGES = ("mmalign", "torch", "diffusers", "transformers", "peft", "accelerate")
@@ -15,13 +15,22 @@ PACKAGES = ("mmalign", "torch", "diffusers", "transformers", "peft", "accelerate
 
 def write(folder: Path, family: DiffusionFamily, config: RunConfig, run: Run) -> None:
     """Writes ``README.md`` with the metadata that the hub reads."""
-    write_atomically(folder / "README.md", card(family, config, run).encode())
+    write_whole(folder / "README.md", card(family, config, run).encode())
 
 
 def card(family: DiffusionFamily, config: RunConfig, run: Run) -> str:
     """The card's text."""
     header = yaml.safe_dump(_metadata(family, config), sort_keys=False).strip()
-    return f"---\n{header}\n---\n\n# {Path(config.output_dir).name}\n\n{_facts(family, config, run)}\n\n## Use\n\n{_usage(family, config)}\n\n## Versions\n\n{_versions()}\n"
+    parts = [
+        f"---\n{header}\n---",
+        f"# {Path(config.output_dir).name}",
+        _facts(family, config, run),
+        "## Use",
+        _usage(family, config),
+        "## Versions",
+        _versions(),
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 def _metadata(family: DiffusionFamily, config: RunConfig) -> dict:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from mmalign.errors import UserError
@@ -48,7 +49,7 @@ def save(output_dir: Path, progress: Progress, trainable: Any, state: dict[str, 
         if final.exists():
             shutil.rmtree(final)
         temporary.rename(final)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise UserError(f"cannot write the checkpoint {final}: {error}; free some space, earlier checkpoints are untouched") from error
     prune(output_dir, limit)
@@ -111,6 +112,6 @@ def load(path: Path, expected: Progress, trainable: Any) -> tuple[int, dict[str,
     for name in ("rows", "rows_per_step", "seed"):
         was, now = getattr(progress, name), getattr(expected, name)
         if was != now:
-            raise UserError(f"the checkpoint {path} was made with {name} = {was}, this run has {now}; set it back, or start without resuming")
+            raise UserError(f"the checkpoint {path} was made with {name} = {was}, this run has {now}; set it back, or do not resume")
     trainable.load(tensors)
     return progress.step, state

@@ -17,12 +17,13 @@ from tqdm.auto import tqdm
 
 from mmalign.config import DataConfig
 from mmalign.data.cache import TensorCache, digest
-from mmalign.data.schema import Example, ImageSource
+from mmalign.data.schema import Example
 from mmalign.data.transforms import transform
 from mmalign.diffusion.family import DiffusionFamily
 from mmalign.diffusion.policy import DiffusionBatch
 from mmalign.errors import UserError
 from mmalign.geometry import Geometry
+from mmalign.images import ImageSource
 from mmalign.training.order import derived_seed, generator
 
 CONDITIONING = "conditioning."
@@ -124,7 +125,7 @@ def check_example(example: Example, expected: int | None) -> None:
     if count != (expected or count):
         raise UserError(f"{example.origin} has {count} candidates, the rows before have {expected}; train on one kind at a time")
     if example.preference < 1:
-        raise UserError(f"{example.origin} is a soft label ({example.preference}), which no method reads yet; read ties with data.ties drop or half")
+        raise UserError(f"{example.origin} is a soft label ({example.preference}), which no method reads; read ties by drop or half")
 
 
 class _Encoder:
@@ -149,7 +150,8 @@ class _Encoder:
         def keys(flip: bool) -> tuple[str, ...]:
             return tuple(digest(self.image_base, image, crop, flip) for image in content)
 
-        return Row(self.prompt_key(example.prompt), keys(False), keys(True) if self.config.random_flip else (), example.origin, example.weight)
+        flipped = keys(True) if self.config.random_flip else ()
+        return Row(self.prompt_key(example.prompt), keys(False), flipped, example.origin, example.weight)
 
     def fill_prompts(self, cache: TensorCache, prompts: dict[str, str], progress: bool) -> None:
         with tqdm(total=len(prompts), desc="encoding prompts", disable=not progress or not prompts) as bar:

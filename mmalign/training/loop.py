@@ -107,14 +107,13 @@ def fit(run: Run, batches: Iterator[Any], log: RunLog, after_step: Callable[[int
 
             if run.step % config.logging_steps == 0 or run.step == config.max_train_steps:
                 bar.set_postfix(report(run, log))
-            if run.step % config.checkpointing_steps == 0 and run.step < config.max_train_steps:
+            if run.step % config.checkpointing_steps == 0 or run.step == config.max_train_steps:
                 run.save()
             after_step(run.step)
             bar.update()
 
             if agreed(accelerator, stop.asked) and run.step < config.max_train_steps:
                 raise Interrupted(f"stopped at step {run.step}; saved {run.save()}; go on with --train.resume-from-checkpoint latest")
-    run.monitor.flush()
 
 
 def train_step(run: Run, batches: Iterator[Any]) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:

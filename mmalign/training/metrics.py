@@ -1,5 +1,6 @@
 """The numbers of a step, in TRL's names, averaged over the logging window without waiting for the device."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -74,11 +75,11 @@ class Monitor:
             return
         if reading.arrived is not None:
             reading.arrived.synchronize()
-        bad = [name for name, value in zip(self.names, reading.values.tolist(), strict=True) if value != value or abs(value) == float("inf")]
+        bad = [name for name, value in zip(self.names, reading.values.tolist(), strict=True) if not math.isfinite(value)]
         if bad:
             raise UserError(
-                f"{bad[0]} is not a finite number at step {reading.step}, on the batch of {'; '.join(reading.origins)}; nothing of this step was "
-                "saved: look at these rows, or resume from the last checkpoint with a lower train.learning_rate"
+                f"{bad[0]} is not a finite number at step {reading.step}, on the batch of {'; '.join(reading.origins)}; nothing of this "
+                "step was saved: look at these rows, or resume from the last checkpoint with a lower train.learning_rate"
             )
 
     def window(self) -> Tensor:

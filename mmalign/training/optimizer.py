@@ -47,9 +47,7 @@ def _adamw_8bit() -> type[Optimizer]:
 
 def make_scheduler(optimizer: Optimizer, config: TrainConfig) -> LRScheduler:
     """The learning-rate schedule, in optimizer steps; the names are diffusers'."""
-    return get_scheduler(
-        config.lr_scheduler, optimizer, num_warmup_steps=config.lr_warmup_steps, num_training_steps=config.max_train_steps
-    )
+    return get_scheduler(config.lr_scheduler, optimizer, num_warmup_steps=config.lr_warmup_steps, num_training_steps=config.max_train_steps)
 
 
 def make_ema(parameters: list[nn.Parameter], config: TrainConfig) -> EMAModel | None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import ProjectConfiguration
 from torch.utils.data import DataLoader
 
@@ -26,7 +26,6 @@ from mmalign.training.order import BatchPlan, derived_seed
 from mmalign.training.trainable import Trainable, trainable
 from mmalign.training.validation import Validation
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CONFIG_FILE = "config.yaml"
 
 
@@ -65,7 +64,7 @@ def train(config: RunConfig, dry_run: bool = False, *, pipe: Any = None, example
         parts.run.resume()
         log = RunLog(accelerator, output_dir, parts.run.step)
         if accelerator.is_main_process:
-            accelerator.init_trackers("logs", config={"resolved": str(config.model_dump(mode="json"))})
+            accelerator.init_trackers("logs")
         fit(parts.run, batches(parts), log, Validation(parts.run, parts.family, config.validation))
         if accelerator.is_main_process:
             write_result(parts, config, output_dir)
@@ -75,8 +74,10 @@ def train(config: RunConfig, dry_run: bool = False, *, pipe: Any = None, example
 
 def make_accelerator(config: RunConfig, output_dir: Path) -> Accelerator:
     """Precision, processes and trackers. Accumulation is the loop's own, in whole rows."""
+    if AcceleratorState._shared_state:
+        AcceleratorState._reset_state()  # a second run in one session may want another precision
     report_to = None if config.train.report_to == "none" else config.train.report_to
-    project = ProjectConfiguration(project_dir=str(output_dir), logging_dir=str(output_dir / "logs"))
+    project = ProjectConfiguration(project_dir=str(output_dir), logging_dir=str(output_dir))
     return Accelerator(mixed_precision=config.train.mixed_precision, log_with=report_to, project_config=project)
 
 
@@ -107,7 +108,7 @@ def building(
 ) -> Iterator[Parts]:
     """All parts of a run. At the end the pipeline is given back without the trained weights in it."""
     objective = config.method.build()
-    family = load_family(config, pipe)
+    family = pipelines.configured(config.model) if pipe is None else pipelines.load(pipe, logit_normal=config.model.logit_normal)
     family.pipe.to(accelerator.device)
     examples = load_examples(config.data) if examples is None else examples
     dataset = encode(family, examples, config.data, config.seed, progress=accelerator.is_main_process)
@@ -133,32 +134,10 @@ def building(
         trained.remove()
 
 
-def load_family(config: RunConfig, pipe: Any) -> DiffusionFamily:
-    """The family of the given pipeline, or of the one that the configuration names."""
-    model = config.model
-    if pipe is not None:
-        return pipelines.load(pipe, logit_normal=model.logit_normal)
-    dtype = DTYPES[model.dtype]
-    options: dict[str, Any] = {"torch_dtype": dtype}
-    options |= {name: value for name in ("variant", "revision") if (value := getattr(model, name)) is not None}
-    if model.vae is not None:
-        from diffusers import AutoencoderKL
-
-        options["vae"] = AutoencoderKL.from_pretrained(model.vae, torch_dtype=dtype)
-    if model.family is None:
-        return pipelines.load(model.pretrained, logit_normal=model.logit_normal, **options)
-    return pipelines.load(model.family, model.pretrained, logit_normal=model.logit_normal, **options)
-
-
 def load_examples(config: DataConfig) -> Sequence[Example]:
     """The preferences that the configuration names."""
-    found = data.load(config.name, config.source, split=config.split, on_broken=config.on_broken, **reader_fields(config))
-    return found[: config.limit]
-
-
-def reader_fields(config: DataConfig) -> dict[str, Any]:
-    """What is said to the reader beyond its defaults; readers of formats that cannot hold ties have no such field."""
-    return {} if config.ties == "drop" else {"ties": config.ties}
+    options = {"split": config.split, "ties": config.ties, "on_broken": config.on_broken} | config.columns
+    return data.load(config.name, config.source, **options)[: config.limit]
 
 
 def batches(parts: Parts) -> Iterator[Any]:

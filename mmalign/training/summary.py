@@ -19,12 +19,14 @@ def announce(run: Run, config: RunConfig, say: Callable[[str], None] | None) -> 
     plan = run.plan
     say(f"method         {config.method.name}: {run.objective}")
     if (beta := getattr(run.objective, "beta", None)) is not None:
-        say(f"effective beta {beta:g} on half the mean squared error (diffusers' and DiffusionDPO's beta_dpo {beta:g}; align-anything's {beta / 2:g})")
+        peers = f"diffusers' and DiffusionDPO's beta_dpo {beta:g}; align-anything's {beta / 2:g}"
+        say(f"effective beta {beta:g} on half the mean squared error ({peers})")
     rate = f"{run.learning_rate:g}"
     if config.train.scale_lr:
         rate += f" ({config.train.learning_rate:g} x {plan.rows_per_step} rows per step)"
     say(f"effective rate {rate}, {config.train.lr_scheduler}, {config.train.optimizer}")
-    say(f"batch          {plan.batch_size} rows x {plan.accumulation} accumulated x {plan.world} processes = {plan.rows_per_step} rows per step")
+    product = f"{plan.batch_size} rows x {plan.accumulation} accumulated x {plan.world} processes"
+    say(f"batch          {product} = {plan.rows_per_step} rows per step")
     epochs = config.train.max_train_steps * plan.rows_per_step / plan.rows
     say(f"data           {plan.rows} rows, {config.train.max_train_steps} steps, {epochs:.2f} epochs")
     say(f"trained        {trained:,} of {total:,} parameters ({config.adapter.name}) on {run.accelerator.device}")
@@ -42,7 +44,8 @@ def dry_run(run: Run, batch: Any, config: RunConfig) -> None:
     seconds = time.perf_counter() - started
     print(f"first batch    {'; '.join(origins[:4])}{' ...' if len(origins) > 4 else ''}")
     print("first step     " + ", ".join(f"{name} {value:.4g}" for name, value in values.items()))
-    print(f"time           {seconds:.2f} s for the first step, about {seconds * config.train.max_train_steps / 60:.0f} min for all at that pace")
+    minutes = seconds * config.train.max_train_steps / 60
+    print(f"time           {seconds:.2f} s for the first step, about {minutes:.0f} min for all at that pace")
     print(f"memory         {memory(run)}")
     print(f"would write    {run.output_dir}: {', '.join(planned(config))}")
 

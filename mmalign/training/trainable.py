@@ -62,7 +62,7 @@ class LoraTraining:
         """Puts saved tensors back. Raises UserError where they fit another rank, target list or model."""
         own = self.state()
         if set(own) != set(state) or any(own[name].shape != state[name].shape for name in own):
-            raise UserError("the checkpoint's LoRA has other layers or another rank than this configuration; resume with the configuration it was made with")
+            raise UserError("the checkpoint's LoRA has other layers or another rank than this configuration; resume with its own")
         set_peft_model_state_dict(self.module, state, adapter_name=ADAPTER_NAME)
 
     def save(self, folder: Path) -> None:
@@ -124,4 +124,7 @@ def parameters(module: nn.Module) -> list[nn.Parameter]:
 
 def _jsonable(metadata: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """peft's configuration holds sets; safetensors metadata is JSON."""
-    return {key: {name: sorted(value) if isinstance(value, set) else value for name, value in fields.items()} for key, fields in metadata.items()}
+    return {
+        key: {name: sorted(value) if isinstance(value, set) else value for name, value in fields.items()}
+        for key, fields in metadata.items()
+    }

@@ -10,8 +10,8 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from mmalign.config import ValidationConfig
-from mmalign.data.cache import write_atomically
 from mmalign.diffusion.family import DiffusionFamily
+from mmalign.files import write_whole
 from mmalign.training.loop import Run
 
 SAMPLES = "samples"
@@ -38,9 +38,8 @@ class Validation:
             self.run.ema.copy_to(self.run.parameters)
         seeds = range(self.config.seed, self.config.seed + len(self.config.prompts))
         with self.run.accelerator.autocast():
-            pictures = self.family.sample(
-                self.config.prompts, list(seeds), num_inference_steps=self.config.num_inference_steps, guidance_scale=self.config.guidance_scale
-            )
+            call = {name: getattr(self.config, name) for name in ("num_inference_steps", "guidance_scale")}
+            pictures = self.family.sample(self.config.prompts, list(seeds), **call)
         if self.run.ema is not None:
             self.run.ema.restore(self.run.parameters)
         save_grid(pictures, self.run.output_dir / SAMPLES / f"step-{step:06d}.png")
@@ -54,4 +53,4 @@ def save_grid(pictures: Tensor | Sequence[Tensor], path: Path, columns: int = 4,
     grid = make_grid(pictures, nrow=min(columns, len(pictures)), padding=8, pad_value=1.0)
     buffer = BytesIO()
     Image.fromarray((grid.permute(1, 2, 0) * 255).round().clamp(0, 255).byte().numpy()).save(buffer, format="PNG")
-    write_atomically(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue())

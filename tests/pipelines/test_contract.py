@@ -135,7 +135,9 @@ def test_latents_have_the_denoisers_scale(family):
     torch.testing.assert_close(std, posterior.std * vae.config.scaling_factor)
 
 
-@pytest.mark.parametrize("config", [LoraAdapterConfig(rank=4), LoraAdapterConfig(rank=4, dora=True), LoraAdapterConfig(rank=4, rslora=True), FullConfig()])
+@pytest.mark.parametrize(
+    "config", [LoraAdapterConfig(rank=4), LoraAdapterConfig(rank=4, dora=True), LoraAdapterConfig(rank=4, rslora=True), FullConfig()]
+)
 def test_the_loss_is_log_two_at_the_start_and_the_reference_never_moves(family, config):
     policy, trained = policy_of(family, config)
     inputs = policy.prepare(batch_of(family), generators())
@@ -169,6 +171,20 @@ def test_gradients_reach_the_policy_and_not_the_reference(family, config):
         assert all(".mmalign" in name for name in trained_names)
 
 
+@pytest.mark.parametrize("config", [LoraAdapterConfig(rank=4), FullConfig()])
+def test_a_few_steps_on_one_batch_prefer_the_chosen(family, config):
+    policy, trained = policy_of(family, config)
+    inputs, objective = policy.prepare(batch_of(family), generators()), objectives.load("diffusion_dpo", beta=500)
+    optimizer = torch.optim.AdamW([p for p in trained.module.parameters() if p.requires_grad], lr=3e-3)
+    for _ in range(25):
+        output = objective(policy, inputs)
+        optimizer.zero_grad()
+        output.loss.mean().backward()
+        optimizer.step()
+    assert output.loss.mean() < 0.5 * math.log(2)
+    assert (output.implicit_rewards[:, 0] > output.implicit_rewards[:, 1]).all()
+
+
 def test_the_swapped_pair_has_the_mirrored_margin(family):
     policy, trained = policy_of(family)
     perturb(trained.module)
@@ -190,7 +206,13 @@ def test_candidates_share_noise_and_rows_do_not_depend_on_their_batch(family):
     inputs = policy.prepare(batch, generators())
     alone = policy.prepare(take(batch, 1), generators()[1:])
     assert torch.equal(alone.noisy[0], inputs.noisy[1])
-    same = DiffusionBatch(**{**batch.__dict__, "latent_mean": batch.latent_mean[:, :1].expand_as(batch.latent_mean), "latent_std": torch.zeros_like(batch.latent_std)})
+    same = DiffusionBatch(
+        **{
+            **batch.__dict__,
+            "latent_mean": batch.latent_mean[:, :1].expand_as(batch.latent_mean),
+            "latent_std": torch.zeros_like(batch.latent_std),
+        }
+    )
     shared = policy.prepare(same, generators())
     assert torch.equal(shared.noisy[:, 0], shared.noisy[:, 1])
     assert not torch.equal(shared.noisy[0], shared.noisy[1])
@@ -211,7 +233,7 @@ def take(batch, row):
 
 def test_the_saved_adapter_is_read_by_the_stock_pipeline(family, tmp_path):
     family.pipe.save_pretrained(tmp_path / "base")
-    policy, trained = policy_of(family)
+    _, trained = policy_of(family)
     perturb(trained.module)
     expected = family.sample(PROMPTS, [3, 4], num_inference_steps=2)
     trained.save(tmp_path / "lora")

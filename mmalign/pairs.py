@@ -1,0 +1,110 @@
+"""Preference pairs from a model's own pictures: draw several per prompt, score them, keep the best against the worst."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from mmalign.data.schema import Example
+from mmalign.errors import UserError
+from mmalign.reward import Reward
+
+Sampler = Callable[[Sequence[str], Sequence[int]], Tensor]
+
+
+@dataclass(frozen=True)
+class Label:
+    """A reward's part in the label.
+
+    Attributes:
+        reward: the scorer.
+        weight: the label is the sum of weight times score.
+        never_worse: a pair is kept only where its preferred picture scores at least as high under this reward as the other one.
+    """
+
+    reward: Reward
+    weight: float = 1.0
+    never_worse: bool = False
+
+
+def sample_pairs(
+    sampler: Sampler,
+    prompts: Sequence[str],
+    labels: Mapping[str, Label],
+    *,
+    per_prompt: int = 4,
+    seed: int = 0,
+    min_gap: float = 0.0,
+    batch_size: int = 16,
+    progress: bool = True,
+) -> list[Example]:
+    """Pairs (best, worst) of the pictures drawn for each prompt, preferred first.
+
+    Args:
+        sampler: draws pictures (N, 3, H, W) in [0, 1] of prompts and seeds.
+        prompts: one pair each at most.
+        labels: the rewards that make the label, by name.
+        per_prompt: pictures drawn per prompt, two or more.
+        seed: decides the pictures' seeds.
+        min_gap: pairs whose label scores differ by this or less are left out: a tie says nothing.
+        batch_size: pictures drawn at once.
+        progress: show a bar.
+
+    Raises:
+        UserError: fewer than two pictures per prompt, or no pair is left.
+    """
+    if per_prompt < 2:
+        raise UserError(f"per_prompt is {per_prompt}; a pair needs two pictures or more")
+    requests = [(index, draw) for index in range(len(prompts)) for draw in range(per_prompt)]
+    pictures, scores = [], []
+    with tqdm(total=len(requests), desc="drawing candidates", unit="image", disable=not progress) as bar:
+        for start in range(0, len(requests), batch_size):
+            part = requests[start : start + batch_size]
+            texts = [prompts[index] for index, _ in part]
+            images = sampler(texts, [picture_seed(seed, index, draw, per_prompt) for index, draw in part])
+            pictures.append((images * 255).round().clamp(0, 255).byte())
+            # what is written is what is scored: eight bits
+            scores.append(torch.stack([label.reward.score(pictures[-1].float() / 255, texts) for label in labels.values()], dim=-1))
+            bar.update(len(part))
+    shaped = torch.cat(pictures).unflatten(0, (len(prompts), per_prompt)), torch.cat(scores).unflatten(0, (len(prompts), per_prompt))
+    examples = [e for i, prompt in enumerate(prompts) if (e := _pair(prompt, i, shaped[0][i], shaped[1][i], labels, min_gap)) is not None]
+    if not examples:
+        raise UserError(
+            f"none of {len(prompts)} prompts gave a pair whose scores differ by more than {min_gap:g}; draw more, or lower min_gap"
+        )
+    return examples
+
+
+def picture_seed(seed: int, index: int, draw: int, per_prompt: int) -> int:
+    """The seed of a picture; no two pictures of a set share one."""
+    return (seed << 32) + index * per_prompt + draw
+
+
+def _pair(prompt: str, index: int, pictures: Tensor, scores: Tensor, labels: Mapping[str, Label], min_gap: float) -> Example | None:
+    """The pair with the largest gap in the label among those that the vetoes allow.
+
+    Args:
+        pictures: (k, 3, H, W) uint8.
+        scores: (k, number of rewards).
+    """
+    weights = torch.tensor([label.weight for label in labels.values()])
+    vetoes = torch.tensor([label.never_worse for label in labels.values()])
+    total = scores @ weights
+    gap = total[:, None] - total[None, :]
+    worse = (scores[:, None] < scores[None, :]) & vetoes
+    gap = gap.masked_fill(worse.any(-1), -torch.inf)
+    best, worst = divmod(int(gap.argmax()), len(total))
+    if not gap[best, worst] > min_gap:
+        return None
+    chosen = (total[best].item(), total[worst].item())
+    return Example(prompt, (_png(pictures[best]), _png(pictures[worst])), scores=chosen, origin=f"prompt {index} ({prompt!r})")
+
+
+def _png(picture: Tensor) -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(picture.permute(1, 2, 0).numpy()).save(buffer, format="PNG")
+    return buffer.getvalue()
