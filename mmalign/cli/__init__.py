@@ -11,6 +11,7 @@ from mmalign.plugins import nearest
 
 COMMANDS = {
     "demo": "the whole job on the embedded world: pairs, training, evaluation, report; no GPU, no download",
+    "pairs": "draw pictures with a model, score them, keep the best against the worst as preferences",
     "train": "align a model as a YAML file says",
     "evaluate": "compare a base with its aligned self: win rates with intervals, pictures, report",
     "list": "what there is: methods, families, rewards, datasets",
@@ -30,8 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(str(stopped) or "interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # the reader has gone, as in `mmalign list | head -1`; what is still buffered has nowhere to go

@@ -2,7 +2,7 @@
 
 from mmalign.config.load import from_mapping, load_config, save_resolved
 from mmalign.config.plugin import MethodConfig, RewardConfig
-from mmalign.config.run import EvaluateConfig, RunConfig
+from mmalign.config.run import EvaluateConfig, PairsConfig, RunConfig
 from mmalign.config.sections import (
     AdapterConfig,
     DataConfig,
@@ -21,6 +21,7 @@ __all__ = [
     "LoraAdapterConfig",
     "MethodConfig",
     "ModelConfig",
+    "PairsConfig",
     "RewardConfig",
     "RunConfig",
     "TrainConfig",

@@ -76,3 +76,31 @@ class EvaluateConfig(Section):
         if self.aligned_to not in titles:
             raise ValueError(f"aligned_to is {self.aligned_to!r}, which is none of the rewards; {nearest(self.aligned_to, titles)}")
         return self
+
+
+class PairsConfig(Section):
+    """Preference pairs from a model's own pictures: several per prompt, scored, the best against the worst."""
+
+    model: ModelConfig = Field(description="the pipeline that draws")
+    prompts: str = Field("shapes/pairs", description="file of prompts (.txt, one a line; .jsonl with the key prompt), or shapes/SPLIT")
+    limit: int | None = Field(None, ge=1, description="use the first so many prompts; None = all")
+    rewards: list[Annotated[SerializeAsAny[RewardConfig], BeforeValidator(named(RewardConfig))]] = Field(
+        min_length=1, description="rewards that make the label: names, or {name: ..., its own fields}"
+    )
+    weights: dict[str, float] = Field(default_factory=dict, description="weight of each reward in the label, by name or label; 1 unless said")
+    never_worse: list[str] = Field(default_factory=list, description="rewards under which a preferred picture must not be the worse one")
+    per_prompt: int = Field(4, ge=2, description="pictures drawn per prompt")
+    min_gap: float = Field(0.0, ge=0, description="leave out pairs whose label scores differ by this or less, in units of the label")
+    num_inference_steps: int = Field(25, ge=1, description="denoising steps per picture")
+    guidance_scale: float = Field(7.5, ge=0, description="classifier-free guidance, no unit; 1 or less = none")
+    batch_size: int = Field(4, ge=1, description="pictures drawn at once")
+    output: Path = Field(Path("pairs.parquet"), description="Parquet file to write, in Pick-a-Pic's columns")
+    seed: int = Field(0, ge=0, description="seed of the noise and of the order of the two pictures")
+
+    @model_validator(mode="after")
+    def _named_rewards_are_there(self) -> "PairsConfig":
+        titles = [reward.title for reward in self.rewards]
+        for name in (*self.weights, *self.never_worse):
+            if name not in titles:
+                raise ValueError(f"weights or never_worse names {name!r}, which is none of the rewards; {nearest(name, titles)}")
+        return self

@@ -70,9 +70,18 @@ def test_demo_has_defaults_and_takes_options(stand_in):
 
 
 def test_shapes_hands_on_the_words(stand_in):
-    calls = stand_in("mmalign.shapes.build", "main")
+    calls = stand_in("mmalign.shapes.build", "main", 0)
     assert main(["shapes", "build", "--only", "sdxl"]) == 0
     assert calls == [((["--only", "sdxl"],), {})]
+
+
+def test_shapes_sheet_draws_the_same_picture_for_the_same_seed(tmp_path, capsys):
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        assert main(["shapes", "sheet", "--out", str(tmp_path / f"{name}.png"), "--count", "9", "--seed", seed]) == 0
+    first, again, other = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
+    assert first == again != other
+    assert main(["shapes", "sheet", "--count", "0"]) == 2
+    assert "--count is 0; give 1 or more" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

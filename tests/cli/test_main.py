@@ -102,8 +102,14 @@ def test_ctrl_c_ends_with_130(capsys, command):
     def interrupted(words):
         raise KeyboardInterrupt
 
-    status, _, err = say(capsys, command(interrupted))
-    assert (status, err) == (130, "interrupted\n")
+    assert say(capsys, command(interrupted)) == (130, "", "interrupted\n")
+
+
+def test_ctrl_c_says_what_was_saved(capsys, command):
+    def interrupted(words):
+        raise KeyboardInterrupt("stopped at step 3; saved checkpoint-3")
+
+    assert say(capsys, command(interrupted)) == (130, "", "stopped at step 3; saved checkpoint-3\n")
 
 
 def test_an_error_of_the_user_ends_with_2_wherever_it_is_raised(capsys, command):

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mmalign.config import EvaluateConfig, RunConfig, files, from_mapping, load_config, save_resolved
+from mmalign.config import EvaluateConfig, RunConfig, from_mapping, load_config, save_resolved, yaml_file
 
 # texts that could be taken for something else, and any other
 odd = ["no", "1e-4", "010", "null", "None", "2024-01-01", "1:30", "~", "", " x ", "<<", "=", "a: b", "\u0085", "0x1"]
@@ -64,14 +64,14 @@ def test_an_evaluation_comes_back_as_it_was(labels, guidance):
     ("text", "value"), [("1e-4", 1e-4), ("5E3", 5000.0), (".5", 0.5), ("1.", 1.0), ("-2e+3", -2000.0), ("3", 3), ("-0.0", 0.0)]
 )
 def test_numbers_are_numbers(text, value):
-    read = files.parse(text, "here")
+    read = yaml_file.parse(text, "here")
     assert read == value
     assert type(read) is type(value)
 
 
 @pytest.mark.parametrize("text", ["no", "yes", "on", "off", "2024-01-01", "1:30", "010", "e4", "1e", "."])
 def test_words_are_words(text):
-    assert files.parse(text, "here") == text
+    assert yaml_file.parse(text, "here") == text
 
 
 def test_stock_yaml_would_have_read_another_thing():

@@ -1,19 +1,58 @@
 """``mmalign shapes``: the embedded world's models and pictures."""
 
-from importlib import import_module
+import random
+from pathlib import Path
+from typing import Any
 
+from mmalign.cli.arguments import Parser
 from mmalign.errors import UserError
 from mmalign.plugins import nearest
 
-ACTIONS = {"build": "train the embedded models from scratch", "sheet": "draw a sheet of the world's pictures"}
+ACTIONS = {"build": "train the embedded models from scratch", "sheet": "draw a sheet of the world's pictures with their captions"}
 
 
 def run(words: list[str]) -> int:
-    """Hands the words to ``mmalign.shapes.build`` or ``mmalign.shapes.sheet``."""
+    """Builds, or draws a sheet."""
     action, *rest = words or ["--help"]
     if action in ("-h", "--help"):
         print("usage: mmalign shapes ACTION ...\n\n" + "\n".join(f"  {name:<10}{text}" for name, text in ACTIONS.items()))
         return 0
     if action not in ACTIONS:
         raise UserError(f"unknown action {action!r}; {nearest(action, list(ACTIONS))}")
-    return import_module(f"mmalign.shapes.{action}").main(rest) or 0
+    if action == "sheet":
+        return sheet(rest)
+    from mmalign.shapes.build import main
+
+    return main(rest)
+
+
+def sheet(words: list[str]) -> int:
+    """Renders scenes in many styles and writes them, with their captions, as one picture."""
+    parser = Parser(prog="mmalign shapes sheet", description="Rendered pictures of the embedded world, in styles that no caption names.")
+    parser.add_argument("--out", type=Path, default=Path("shapes.png"), metavar="FILE", help="PNG to write (default: shapes.png)")
+    parser.add_argument("--count", type=int, default=40, metavar="N", help="how many pictures (default: 40)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of scenes and styles (default: 0)")
+    arguments = parser.parse_args(words)
+    if arguments.count < 1:
+        raise UserError(f"--count is {arguments.count}; give 1 or more")
+
+    from mmalign.evaluation.pictures import grid, scaled
+    from mmalign.files import whole_file
+    from mmalign.shapes.captions import caption
+    from mmalign.shapes.render import render
+
+    scenes = _scenes(arguments.count, arguments.seed)
+    pictures = (render(scenes) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    with whole_file(arguments.out) as file:
+        grid([scaled(picture) for picture in pictures], [caption(scene) for scene in scenes], columns=8).save(file, "PNG")
+    print(arguments.out)
+    return 0
+
+
+def _scenes(count: int, seed: int) -> list[Any]:
+    from mmalign.shapes.scene import ATTRIBUTES, FACTORS, Scene, Style
+
+    draw = random.Random(seed)
+    return [
+        Scene(*(draw.choice(words) for words in ATTRIBUTES.values()), style=Style(*(draw.random() for _ in FACTORS))) for _ in range(count)
+    ]

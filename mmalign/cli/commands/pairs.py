@@ -1,0 +1,23 @@
+"""``mmalign pairs``: preference pairs from a model's own pictures."""
+
+USAGE = """usage: mmalign pairs [CONFIG] [--KEY VALUE ...]
+
+  CONFIG       YAML file; may be left out where the options say everything
+  --KEY VALUE  change a key, for instance --model.pretrained shapes/sdxl --rewards oracle --output pairs.parquet
+
+`mmalign pairs --help` lists every key with its unit and its default."""
+
+
+def run(words: list[str]) -> int:
+    """Draws, labels, writes, and prints where the pairs are."""
+    if not words:
+        print(USAGE)
+        return 2
+    from mmalign.config import PairsConfig, load_config
+
+    path = None if words[0].startswith("-") else words[0]
+    config = load_config(path, words if path is None else words[1:], PairsConfig, prog="mmalign pairs [CONFIG]")
+    from mmalign.pairs import run as pairs
+
+    print(pairs(config))
+    return 0
