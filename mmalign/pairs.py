@@ -3,14 +3,20 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from mmalign import pipelines
+from mmalign.config import PairsConfig
 from mmalign.data.schema import Example
+from mmalign.data.write import write_pickapic
 from mmalign.errors import UserError
+from mmalign.evaluation.prompts import load_prompts
 from mmalign.reward import Reward
 
 Sampler = Callable[[Sequence[str], Sequence[int]], Tensor]
@@ -77,6 +83,26 @@ def sample_pairs(
             f"none of {len(prompts)} prompts gave a pair whose scores differ by more than {min_gap:g}; draw more, or lower min_gap"
         )
     return examples
+
+
+def run(config: PairsConfig) -> Path:
+    """Draws and labels as configured, and writes the pairs; returns the file."""
+    family = pipelines.configured(config.model)
+    family.pipe.to(PartialState().device)
+    call = {"num_inference_steps": config.num_inference_steps, "guidance_scale": config.guidance_scale}
+    labels = {
+        reward.title: Label(reward.build(), config.weights.get(reward.title, 1.0), reward.title in config.never_worse)
+        for reward in config.rewards
+    }
+
+    def sampler(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        return family.sample(prompts, seeds, batch_size=len(prompts), **call)
+
+    chosen = load_prompts(config.prompts)[: config.limit]
+    settings = {"per_prompt": config.per_prompt, "min_gap": config.min_gap, "batch_size": config.batch_size}
+    pairs = sample_pairs(sampler, chosen, labels, seed=config.seed, **settings)
+    write_pickapic(pairs, config.output, seed=config.seed)
+    return config.output
 
 
 def picture_seed(seed: int, index: int, draw: int, per_prompt: int) -> int:

@@ -87,7 +87,9 @@ class PairsConfig(Section):
     rewards: list[Annotated[SerializeAsAny[RewardConfig], BeforeValidator(named(RewardConfig))]] = Field(
         min_length=1, description="rewards that make the label: names, or {name: ..., its own fields}"
     )
-    weights: dict[str, float] = Field(default_factory=dict, description="weight of each reward in the label, by name or label; 1 unless said")
+    weights: dict[str, float] = Field(
+        default_factory=dict, description="weight of each reward in the label, by name or label; 1 unless said"
+    )
     never_worse: list[str] = Field(default_factory=list, description="rewards under which a preferred picture must not be the worse one")
     per_prompt: int = Field(4, ge=2, description="pictures drawn per prompt")
     min_gap: float = Field(0.0, ge=0, description="leave out pairs whose label scores differ by this or less, in units of the label")

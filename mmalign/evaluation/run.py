@@ -45,7 +45,9 @@ def run(config: EvaluateConfig) -> Path:
         options=Options(batch_size=config.batch_size),
     )
     metrics = config.adapter_path / METRICS_FILE
-    return write_report(result, config.output_dir, config=config.model_dump(mode="json"), metrics=metrics if metrics.is_file() else None)
+    page = write_report(result, config.output_dir, config=config.model_dump(mode="json"), metrics=metrics if metrics.is_file() else None)
+    print(told(result))
+    return page
 
 
 def best_possible(rewards: dict[str, Reward]) -> dict[str, float]:

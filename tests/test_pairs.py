@@ -1,0 +1,100 @@
+"""Pairs from a model's own pictures: the best against the worst, and never at the price of what must not get worse."""
+
+import pytest
+import torch
+
+from mmalign import data
+from mmalign.cli import main
+from mmalign.data.write import write_pickapic
+from mmalign.errors import UserError
+from mmalign.images import open_image
+from mmalign.pairs import Label, sample_pairs
+from mmalign.reward import Reward, to_tensor
+from tests import tiny
+
+PROMPTS = [f"prompt {i}" for i in range(6)]
+
+
+class Channel(Reward):
+    """The mean of one color channel."""
+
+    needs_prompt = differentiable = False
+    range, unit, licence, source = (0.0, 1.0), "share", "", ""
+
+    def __init__(self, index):
+        self.index = index
+
+    def _score(self, images, prompts):
+        return images[:, self.index].mean((1, 2))
+
+
+def sampler(prompts, seeds):
+    """Flat pictures whose color is a function of the seed."""
+    colors = torch.stack([torch.rand(3, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds])
+    return colors[:, :, None, None].expand(-1, -1, 4, 4)
+
+
+def colors(example):
+    return [to_tensor(open_image(source))[:, 0, 0] for source in example.images]
+
+
+def test_the_reddest_wins_against_the_least_red():
+    pairs = sample_pairs(sampler, PROMPTS, {"red": Label(Channel(0))}, per_prompt=5, seed=3, progress=False)
+    assert [pair.prompt for pair in pairs] == PROMPTS
+    for index, pair in enumerate(pairs):
+        drawn = sampler([""] * 5, [(3 << 32) + index * 5 + draw for draw in range(5)])[:, 0, 0, 0]
+        best, worst = colors(pair)
+        assert best[0] == pytest.approx(drawn.max().item(), abs=0.003)
+        assert worst[0] == pytest.approx(drawn.min().item(), abs=0.003)
+        assert pair.scores == pytest.approx((best[0].item(), worst[0].item()))
+
+
+def test_what_must_not_get_worse_does_not():
+    labels = {"red": Label(Channel(0)), "green": Label(Channel(1), weight=0.0, never_worse=True)}
+    pairs = sample_pairs(sampler, PROMPTS, labels, per_prompt=6, progress=False)
+    assert pairs
+    for pair in pairs:
+        best, worst = colors(pair)
+        assert best[0] > worst[0]
+        assert best[1] >= worst[1]
+
+
+def test_the_label_is_the_weighted_sum():
+    labels = {"red": Label(Channel(0), weight=1.0), "green": Label(Channel(1), weight=-2.0)}
+    for pair in sample_pairs(sampler, PROMPTS, labels, per_prompt=4, progress=False):
+        best, worst = (color[0] - 2 * color[1] for color in colors(pair))
+        assert pair.scores == pytest.approx((best.item(), worst.item()), abs=1e-5)
+        assert best > worst
+
+
+def test_ties_and_small_gaps_are_left_out():
+    gaps = [p.scores[0] - p.scores[1] for p in sample_pairs(sampler, PROMPTS, {"red": Label(Channel(0))}, progress=False)]
+    threshold = sorted(gaps)[2]
+    kept = sample_pairs(sampler, PROMPTS, {"red": Label(Channel(0))}, min_gap=threshold, progress=False)
+    assert len(kept) == 3
+    with pytest.raises(UserError, match="none of 6 prompts"):
+        sample_pairs(sampler, PROMPTS, {"red": Label(Channel(0))}, min_gap=1.0, progress=False)
+    with pytest.raises(UserError, match="two pictures"):
+        sample_pairs(sampler, PROMPTS, {"red": Label(Channel(0))}, per_prompt=1, progress=False)
+
+
+def test_the_batch_size_changes_nothing():
+    first, second = (sample_pairs(sampler, PROMPTS, {"red": Label(Channel(0))}, batch_size=size, progress=False) for size in (1, 7))
+    assert first == second
+
+
+def test_the_file_is_read_back_with_the_same_preferences(tmp_path):
+    pairs = sample_pairs(sampler, PROMPTS, {"red": Label(Channel(0))}, progress=False)
+    write_pickapic(pairs, tmp_path / "pairs.parquet")
+    read = data.load("auto", tmp_path / "pairs.parquet")
+    assert [(e.prompt, e.images, e.scores) for e in read] == [(e.prompt, e.images, e.scores) for e in pairs]
+
+
+def test_the_command(tmp_path, capsys):
+    tiny.sd().save_pretrained(tmp_path / "base")
+    (tmp_path / "prompts.txt").write_text("a cat\na red circle\n")
+    words = ["pairs", "--model.pretrained", str(tmp_path / "base"), "--prompts", str(tmp_path / "prompts.txt"), "--rewards", "colorfulness"]
+    assert main([*words, "--num-inference-steps", "2", "--output", str(tmp_path / "out.parquet")]) == 0
+    assert len(data.load("pickapic", tmp_path / "out.parquet")) == 2
+    assert main([*words, "--never-worse", "oracle"]) == 2
+    assert "'oracle'" in capsys.readouterr().err
