@@ -5,20 +5,29 @@ A plug-in is a module with a constant ``PLUGIN`` that holds its class. ``load("m
 or a reward without touching this repository.
 """
 
+import ast
 import difflib
 import importlib
+import importlib.machinery
 import importlib.util
 import inspect
 import pkgutil
+from pathlib import Path
 from typing import Any
 
 from mmalign.errors import UserError
 
 
 def names(package: str) -> list[str]:
-    """The plug-ins in a package, sorted: its public modules."""
-    path = importlib.import_module(package).__path__
-    return sorted(module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("_"))
+    """The plug-ins in a package, sorted: its public modules. None of them is imported."""
+    return sorted(module.name for module in pkgutil.iter_modules(_folders(package)) if not module.name.startswith("_"))
+
+
+def first_line(package: str, name: str) -> str:
+    """What a plug-in is, in the first line of its file; the file is read, not imported."""
+    spec = importlib.machinery.PathFinder.find_spec(name, _folders(package))
+    source = "" if spec is None or spec.origin is None else Path(spec.origin).read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 
 def nearest(word: str, known: list[str]) -> str:
@@ -55,6 +64,11 @@ def build(package: str, name: str, fields: dict[str, Any]) -> Any:
         if field not in known:
             raise UserError(f"{name!r} has no field {field!r}; {nearest(field, known)}")
     return plugin(**fields)
+
+
+def _folders(package: str) -> list[str]:
+    spec = importlib.util.find_spec(package)
+    return [] if spec is None else list(spec.submodule_search_locations or [])
 
 
 def _exists(dotted: str) -> bool:

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -68,6 +69,14 @@ def test_a_dotted_name_of_nothing_is_an_error_of_the_user(package):
 def test_a_module_without_a_plugin_says_so(package):
     with pytest.raises(UserError, match="no constant PLUGIN"):
         plugins.load(package, "broken")
+
+
+def test_the_first_line_is_read_without_an_import(package):
+    folder = Path(plugins._folders(package)[0])
+    (folder / "loud.py").write_text('"""A loud one.\n\nMore."""\nraise RuntimeError("imported")\n')
+    assert plugins.first_line(package, "loud") == "A loud one."
+    assert plugins.first_line(package, "round") == ""
+    assert plugins.first_line(package, "none") == ""
 
 
 def test_build_passes_the_fields(package):
