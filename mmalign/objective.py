@@ -1,7 +1,7 @@
 """What a preference objective promises: a frozen dataclass whose call turns a policy and prepared inputs into a loss."""
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol, get_type_hints
+from typing import Any, ClassVar, Protocol, get_type_hints
 
 import torch
 from torch import Tensor
@@ -26,7 +26,9 @@ class LossOutput:
 
 
 class Objective(Protocol):
-    """A method. The annotation of ``policy`` says which models it is for."""
+    """A method. The annotation of ``policy`` says which models it is for, ``candidates`` which numbers of them it compares."""
+
+    candidates: ClassVar[range]
 
     def __call__(self, policy: Policy, inputs: Any) -> LossOutput: ...
 

@@ -1,7 +1,7 @@
 """Direct Preference Optimization (Rafailov et al. 2023, arXiv:2305.18290, equation 7) on the log-likelihoods of any policy."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -45,6 +45,8 @@ def check_pairs(logps: Tensor) -> None:
 @dataclass(frozen=True)
 class DPO:
     """DPO on pairs: raise the chosen candidate's likelihood over the rejected one's, measured against the reference."""
+
+    candidates: ClassVar[range] = range(2, 3)
 
     beta: float = 0.1
     label_smoothing: float = 0.0

@@ -18,6 +18,7 @@ from mmalign.data.schema import Example
 from mmalign.diffusion.family import DiffusionFamily
 from mmalign.diffusion.policy import DiffusionPolicy
 from mmalign.errors import UserError
+from mmalign.objective import Objective
 from mmalign.training import card, summary
 from mmalign.training.encode import EncodedExamples, collate, encode
 from mmalign.training.log import RunLog
@@ -111,6 +112,7 @@ def building(
     family = pipelines.configured(config.model) if pipe is None else pipelines.load(pipe, logit_normal=config.model.logit_normal)
     family.pipe.to(accelerator.device)
     examples = load_examples(config.data) if examples is None else examples
+    check_candidates(objective, examples[0])
     dataset = encode(family, examples, config.data, config.seed, progress=accelerator.is_main_process)
     settings = config.train
     plan = BatchPlan(
@@ -132,6 +134,16 @@ def building(
         if settings.gradient_checkpointing:
             family.denoiser.disable_gradient_checkpointing()
         trained.remove()
+
+
+def check_candidates(objective: Objective, example: Example) -> None:
+    """Raises UserError where the method does not compare so many candidates."""
+    count, wanted = len(example.images), objective.candidates
+    if count not in wanted:
+        number = str(wanted.start) if len(wanted) == 1 else f"{wanted.start} or more"
+        raise UserError(
+            f"{example.origin} has {count} candidates, but {type(objective).__name__} compares {number}; choose another method or data"
+        )
 
 
 def load_examples(config: DataConfig) -> Sequence[Example]:
