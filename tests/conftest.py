@@ -28,3 +28,10 @@ def no_network(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(autouse=True)
+def subnormal_numbers():
+    """Training the embedded models flushes subnormal numbers to zero for speed, in the whole process; the next test has them again."""
+    yield
+    torch.set_flush_denormal(False)

@@ -1,8 +1,8 @@
-"""A parser of words whose mistakes are sentences like every other mistake of a user."""
+"""Words of the command line, whose mistakes are sentences like every other mistake of a user."""
 
 import argparse
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mmalign.errors import UserError
 from mmalign.plugins import nearest
@@ -24,3 +24,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see `{self.prog} --help`")
+
+
+def configuration(command: str, kind: str, words: Sequence[str]) -> Any:
+    """The configuration, of a class of ``mmalign.config``, that ``[CONFIG] [--KEY VALUE ...]`` says."""
+    from mmalign import config
+
+    path = None if words[0].startswith("-") else words[0]
+    options = words if path is None else words[1:]
+    return config.load_config(path, options, getattr(config, kind), prog=f"mmalign {command} [CONFIG]")

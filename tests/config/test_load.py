@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmalign.config import EvaluateConfig, FullConfig, LoraAdapterConfig, RunConfig, from_mapping, load_config
+from mmalign.config import EvaluateConfig, FullConfig, LoraAdapterConfig, PairsConfig, RunConfig, from_mapping, load_config
 from mmalign.errors import UserError
 from mmalign.objectives.diffusion_dpo import DiffusionDPO
 
@@ -158,7 +158,7 @@ def test_an_evaluation_takes_rewards_as_names_and_as_sections():
     ("rewards", "said"),
     [
         (["oracel"], r"rewards\[0\].name: unknown name 'oracel' among rewards; did you mean 'oracle'"),
-        (["taste"], "aligned_to is 'oracle', which is none of the rewards"),
+        (["taste"], "aligned_to names 'oracle', which is none of the rewards"),
         (["oracle", "oracle"], "give each a label of its own"),
         ([], "rewards is"),
         ([{"name": "oracle", "sharpness": 1}], r"unknown key 'rewards\[0\].sharpness'"),
@@ -167,6 +167,14 @@ def test_an_evaluation_takes_rewards_as_names_and_as_sections():
 def test_a_mistake_in_the_rewards_names_the_one(rewards, said):
     with pytest.raises(UserError, match=said):
         from_mapping(EVALUATION | {"rewards": rewards}, EvaluateConfig)
+
+
+@pytest.mark.parametrize("key", ["weights", "never_worse"])
+def test_pairs_name_only_rewards_that_are_there(key):
+    values = {"model": {"pretrained": "shapes/sdxl"}, "rewards": ["oracle", "taste"]}
+    assert from_mapping(values | {"weights": {"taste": 2}, "never_worse": ["oracle"]}, PairsConfig).per_prompt == 4
+    with pytest.raises(UserError, match=f"{key} names 'oracel', which is none of the rewards; did you mean 'oracle'"):
+        from_mapping(values | {key: {"oracel": 2} if key == "weights" else ["oracel"]}, PairsConfig)
 
 
 def test_every_key_is_described():
@@ -178,3 +186,4 @@ def test_every_key_is_described():
 
     check(RunConfig, "run")
     check(EvaluateConfig, "evaluate")
+    check(PairsConfig, "pairs")

@@ -134,5 +134,5 @@ def test_an_evaluation_needs_no_file():
     options = ["--pretrained", "shapes/sdxl", "--adapter-path", "x", "--output-dir", "y", "--aligned-to", "ana", "--rewards", "oracle"]
     config = load_config(None, [*options, "{name: taste, label: ana}"], EvaluateConfig)
     assert [reward.title for reward in config.rewards] == ["oracle", "ana"]
-    with pytest.raises(UserError, match="command line: the key 'pretrained' is missing"):
+    with pytest.raises(UserError, match="command line: the key 'rewards' is missing"):
         load_config(None, ["--seed", "1"], EvaluateConfig)

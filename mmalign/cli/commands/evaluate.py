@@ -1,5 +1,7 @@
 """``mmalign evaluate``: compare a base with its aligned self."""
 
+from mmalign.cli.arguments import configuration
+
 USAGE = """usage: mmalign evaluate [CONFIG] [--KEY VALUE ...]
 
   CONFIG       YAML file; may be left out where the options say everything
@@ -13,10 +15,7 @@ def run(words: list[str]) -> int:
     if not words:
         print(USAGE)
         return 2
-    from mmalign.config import EvaluateConfig, load_config
-
-    path = None if words[0].startswith("-") else words[0]
-    config = load_config(path, words if path is None else words[1:], EvaluateConfig, prog="mmalign evaluate [CONFIG]")
+    config = configuration("evaluate", "EvaluateConfig", words)
     from mmalign.evaluation.run import run as evaluate
 
     print(evaluate(config))

@@ -1,5 +1,7 @@
 """``mmalign pairs``: preference pairs from a model's own pictures."""
 
+from mmalign.cli.arguments import configuration
+
 USAGE = """usage: mmalign pairs [CONFIG] [--KEY VALUE ...]
 
   CONFIG       YAML file; may be left out where the options say everything
@@ -13,10 +15,7 @@ def run(words: list[str]) -> int:
     if not words:
         print(USAGE)
         return 2
-    from mmalign.config import PairsConfig, load_config
-
-    path = None if words[0].startswith("-") else words[0]
-    config = load_config(path, words if path is None else words[1:], PairsConfig, prog="mmalign pairs [CONFIG]")
+    config = configuration("pairs", "PairsConfig", words)
     from mmalign.pairs import run as pairs
 
     print(pairs(config))
