@@ -42,14 +42,15 @@ def test_train_loads_the_file_and_the_options(tmp_path, stand_in, capsys):
     assert main(["train", str(tmp_path / "cfg.yaml"), "--method.beta", "100", "--dry-run", "--train.learning-rate", "1e-5"]) == 0
     ((config,), options) = calls[0]
     assert (config.method.beta, config.train.learning_rate, options) == (100.0, 1e-5, {"dry_run": True})
-    assert capsys.readouterr().out == "runs/x\n"
+    assert capsys.readouterr().out == ""
 
 
-def test_train_trains_unless_it_is_a_dry_run(tmp_path, stand_in):
+def test_train_trains_unless_it_is_a_dry_run_and_tells_the_folder(tmp_path, stand_in, capsys):
     calls = stand_in("mmalign.training.run", "train", Path("runs/x"))
     (tmp_path / "cfg.yaml").write_text(FILE)
     assert main(["train", str(tmp_path / "cfg.yaml")]) == 0
     assert calls[0][1] == {"dry_run": False}
+    assert capsys.readouterr().out == "runs/x\n"
 
 
 def test_evaluate_takes_options_alone(stand_in):

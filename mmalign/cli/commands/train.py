@@ -12,7 +12,7 @@ USAGE = """usage: mmalign train CONFIG [--dry-run] [--KEY VALUE ...]
 
 
 def run(words: list[str]) -> int:
-    """Trains, and prints where the result is."""
+    """Trains, and prints where the result is; a dry run says itself what it would do."""
     if not words or words[0] in ("-h", "--help"):
         print(USAGE)
         return 0 if words else 2
@@ -25,5 +25,7 @@ def run(words: list[str]) -> int:
     config = load_config(path, [option for option in options if option != "--dry-run"], prog=f"mmalign train {path}")
     from mmalign.training.run import train
 
-    print(train(config, dry_run=dry_run))
+    result = train(config, dry_run=dry_run)
+    if not dry_run:
+        print(result)
     return 0
