@@ -1,5 +1,6 @@
 """A base and its aligned self in one pipeline: two samplers over the same noise, without a second model in memory."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,11 +40,17 @@ class Aligned:
             raise UserError(f"{path} holds {wanted}; give the output folder of a training run")
 
     def _load_lora(self) -> None:
+        # diffusers warns that the text encoders' part is empty, as it should be
+        log = logging.getLogger("diffusers.loaders.lora_base")
+        level = log.level
+        log.setLevel(logging.ERROR)
         try:
             self.family.pipe.load_lora_weights(self.path, adapter_name=ADAPTER_NAME)
         except (RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"the LoRA in {self.path} does not fit this base ({reason}); give the base that it was trained on") from error
+        finally:
+            log.setLevel(level)
         self.family.pipe.disable_lora()
 
     def base(self, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
