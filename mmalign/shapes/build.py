@@ -27,7 +27,7 @@ from mmalign.shapes.recipes.loop import Fit
 LOG = logging.getLogger(__name__)
 
 DRAWS = 12  # styles of each seen caption among the latents
-STEPS = {"vae": 2800, "text": 400, "sdxl": 3000, "sdxl_epsilon": 3000, "sd3": 3000, "sd": 3000}
+STEPS = {"vae": 2800, "text": 400, "sdxl": 1500, "sdxl_epsilon": 2000, "sd3": 1400, "sd": 2000}
 ASSESSED = {"steps": 16, "guidance": 3.0}
 PACKAGES = ("torch", "diffusers", "transformers")
 
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(options.threads)
-    shared = prepare(options.seed, options.effort)
+    shared = prepare(options.seed, options.effort, options.vae)
     for name in options.family or models.NAMES:
         folder = options.out / name
         record = build(name, shared, folder, options.seed, options.effort)
@@ -56,11 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def prepare(seed: int, effort: float = 1.0) -> Shared:
-    """Train the autoencoder and the text encoders, and encode the training pictures with them as they will be shipped."""
-    autoencoder = vae.train(seed, steps=_steps("vae", effort))
+def prepare(seed: int, effort: float = 1.0, vae_from: Path | None = None) -> Shared:
+    """Train the autoencoder and the text encoders, and encode the training pictures with them as they will be shipped.
+
+    With ``vae_from``, a folder that an earlier build has written, the autoencoder is taken from there.
+    """
+    autoencoder = vae.train(seed, steps=_steps("vae", effort)) if vae_from is None else _built_vae(vae_from)
     words = text.tokenizer()
-    readers = [text.train(words, seed + i, steps=_steps("text", effort)) for i in (1, 2)]
+    readers = [text.train(words, seed + i, steps=_steps("text", effort)) for i in (0, 1)]
     for fitted in (autoencoder, *readers):
         fitted.model.half().float()
     latents = denoise.cache_latents(autoencoder.model, max(1, round(DRAWS * effort)), torch.Generator().manual_seed(seed + 3))
@@ -97,6 +100,8 @@ def write(pipe: Any, folder: Path) -> None:
     diffusers loads its models in float32 where nothing is said, transformers in what the configuration names.
     """
     pipe.to(torch.float16).save_pretrained(folder)
+    for file in folder.rglob("*.safetensors"):
+        file.chmod(0o644)  # written for the owner alone, which a wheel would keep
     for file in folder.glob("text_encoder*/config.json"):
         config = json.loads(file.read_text())
         file.write_text(json.dumps({**config, "dtype": "float32"}, indent=2, sort_keys=True) + "\n")
@@ -126,6 +131,13 @@ def _build_sd(shared: Shared, seed: int, steps: int) -> tuple[Fit, Any]:
 BUILDERS = {"sdxl": _build_sdxl("v_prediction"), "sdxl_epsilon": _build_sdxl("epsilon"), "sd3": _build_sd3, "sd": _build_sd}
 
 
+def _built_vae(folder: Path) -> Fit:
+    from diffusers import AutoencoderKL
+
+    record = json.loads((folder / "recipe.json").read_text())["training"]["vae"]
+    return Fit(AutoencoderKL.from_pretrained(folder / "vae").requires_grad_(False), record)
+
+
 def _steps(name: str, effort: float) -> int:
     return max(2, round(STEPS[name] * effort))
 
@@ -136,5 +148,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=models.WEIGHTS, help="folder to write to; the package's own where left out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--effort", type=float, default=1.0, help="share of the steps, pictures and prompts")
+    parser.add_argument("--vae", type=Path, help="take the autoencoder from this pipeline of an earlier build")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     return parser

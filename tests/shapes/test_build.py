@@ -7,6 +7,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from mmalign.shapes import build, models
+from mmalign.shapes.captions import prompts
 from mmalign.shapes.recipes import sd3, text, vae
 from mmalign.shapes.recipes.denoise import diffusion_noising, flow_noising
 
@@ -30,6 +31,13 @@ def test_the_command_line_knows_its_families(capsys):
     with pytest.raises(SystemExit):
         build.main(["--family", "flux"])
     assert "sdxl_epsilon" in capsys.readouterr().err
+
+
+def test_the_tokenizer_has_whole_words_and_is_the_same_every_time():
+    first, second = text.tokenizer(), text.tokenizer()
+    assert first.get_vocab() == second.get_vocab()
+    assert all(len(ids) == 13 for ids in first(prompts("final")).input_ids)
+    assert len(first("A photo of three dogs, please", padding="max_length", truncation=True).input_ids) == 16
 
 
 def test_latents_are_standardized_without_changing_the_pictures():

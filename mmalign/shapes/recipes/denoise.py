@@ -84,7 +84,7 @@ def train(
         embeds, pooled = conditions.rows(_drop(latents.caption[rows], len(conditions.embeds), generator))
         return (weight * (predict(noisy, timesteps, embeds, pooled) - target).square()).mean()
 
-    return fit(denoiser, loss, steps, rate, ema=0.998, muon=muon, name=name)
+    return fit(denoiser, loss, steps, rate, ema=0.995, muon=muon, name=name)
 
 
 def diffusion_noising(alphas_cumprod: Tensor, prediction: str) -> Noising:

@@ -3,7 +3,9 @@
 A denoiser that starts from such embeddings learns what a caption asks for in a fraction of the steps that joint training takes.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -20,12 +22,36 @@ NOISE = 0.5  # deviation of what is added to an embedding before it is read, so 
 
 
 def tokenizer():
-    """An ordinary ``CLIPTokenizer`` of 16 tokens with the world's words whole."""
+    """A ``CLIPTokenizer`` of 16 tokens with the words of the captions whole, and bytes for all others.
+
+    Its merges are found here, because those of the tokenizers library differ from run to run where pairs are equally frequent.
+    """
+    from tokenizers.pre_tokenizers import ByteLevel
     from transformers import CLIPTokenizer
 
-    made = CLIPTokenizer(model_max_length=LENGTH).train_new_from_iterator(prompts("seen"), 400)
-    made.model_max_length = LENGTH
-    return made
+    words = sorted({word for text in prompts("seen") for word in text.split()})
+    letters = sorted(ByteLevel.alphabet())
+    merges = _merges([[*word[:-1], f"{word[-1]}</w>"] for word in words])
+    tokens = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters), *map("".join, merges)]
+    return CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=merges, model_max_length=LENGTH)
+
+
+def _merges(words: list[list[str]]) -> list[tuple[str, str]]:
+    """Byte-pair merges that make each word one token: the most frequent pair first, the last in the alphabet where several are."""
+    merges = []
+    while any(len(word) > 1 for word in words):
+        counts = Counter(pair for word in words for pair in pairwise(word))
+        best = max(counts, key=lambda pair: (counts[pair], pair))
+        merges.append(best)
+        words = [_merged(word, best) for word in words]
+    return merges
+
+
+def _merged(word: list[str], pair: tuple[str, str]) -> list[str]:
+    for i in range(len(word) - 1):
+        if (word[i], word[i + 1]) == pair:
+            return _merged([*word[:i], word[i] + word[i + 1], *word[i + 2 :]], pair)
+    return word
 
 
 class Reader(nn.Module):

@@ -42,7 +42,7 @@ def train(seed: int = 0, steps: int = 2800, rate: float = 2e-3, batch: int = 8) 
         return _reconstruction_loss(vae, pictures, generator)
 
     done = fit(vae, loss, steps, rate, name="vae")
-    standardize(vae, random_pictures(400, generator) * 2 - 1)
+    standardize(vae, random_pictures(512, generator) * 2 - 1)
     return done
 
 
