@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmalign.errors import UserError
 from mmalign.shapes import models
 from mmalign.shapes.captions import prompts
 from mmalign.shapes.recipes import denoise, sd, sd3, sdxl, text, vae
@@ -134,6 +135,8 @@ BUILDERS = {"sdxl": _build_sdxl("v_prediction"), "sdxl_epsilon": _build_sdxl("ep
 def _built_vae(folder: Path) -> Fit:
     from diffusers import AutoencoderKL
 
+    if not (folder / "recipe.json").is_file():
+        raise UserError(f"--vae {folder} holds no recipe.json; give the folder of a pipeline that `mmalign shapes build` has written")
     record = json.loads((folder / "recipe.json").read_text())["training"]["vae"]
     return Fit(AutoencoderKL.from_pretrained(folder / "vae").requires_grad_(False), record)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
+from mmalign.errors import UserError
 from mmalign.shapes import build, models
 from mmalign.shapes.captions import prompts
 from mmalign.shapes.recipes import sd3, text, vae
@@ -38,6 +39,11 @@ def test_the_tokenizer_has_whole_words_and_is_the_same_every_time():
     assert first.get_vocab() == second.get_vocab()
     assert all(len(ids) == 13 for ids in first(prompts("final")).input_ids)
     assert len(first("A photo of three dogs, please", padding="max_length", truncation=True).input_ids) == 16
+
+
+def test_an_autoencoder_from_nowhere_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"no recipe\.json"):
+        build.prepare(seed=0, effort=0.001, vae_from=tmp_path)
 
 
 def test_latents_are_standardized_without_changing_the_pictures():
