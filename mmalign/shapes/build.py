@@ -28,7 +28,7 @@ from mmalign.shapes.recipes.loop import Fit
 LOG = logging.getLogger(__name__)
 
 DRAWS = 12  # styles of each seen caption among the latents
-STEPS = {"vae": 2800, "text": 400, "sdxl": 1500, "sdxl_epsilon": 2000, "sd3": 1400, "sd": 2000}
+STEPS = {"vae": 2800, "text": 400, "sdxl": 2200, "sdxl_epsilon": 2200, "sd3": 2200, "sd": 2200}
 ASSESSED = {"steps": 16, "guidance": 3.0}
 PACKAGES = ("torch", "diffusers", "transformers")
 
@@ -84,6 +84,7 @@ def build(name: str, shared: Shared, folder: Path, seed: int, effort: float = 1.
         "pipeline": type(pipe).__name__,
         "seed": seed,
         "effort": effort,
+        "caption_noise": denoise.CAPTION_NOISE,
         "training": {**shared.record, "denoiser": fitted.record},
         "parameters": {part: sum(p.numel() for p in module.parameters()) for part, module in parts.items()},
         "assessed": {"split": "final", "prompts": len(held_out), **ASSESSED},

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from mmalign.shapes.recipes.muon import Muon
+
 LOG = logging.getLogger(__name__)
 
 
@@ -26,8 +28,8 @@ def fit(
 ) -> Fit:
     """Minimize ``loss(step)`` with AdamW: rates warm up over 2 % of the steps and fall linearly to zero.
 
-    With ``ema`` above zero the model ends with the average of its weights under that decay; with ``muon`` the matrices are
-    trained by Muon at the same rate.
+    With ``ema`` above zero the model ends with the average of its weights under that decay; with ``muon`` the matrices and
+    convolutions are trained by Muon at the same rate.
     """
     torch.set_flush_denormal(True)
     model.train()
@@ -56,12 +58,10 @@ def fit(
 
 
 def _optimizers(parameters: list[nn.Parameter], rate: float, muon: bool) -> list[torch.optim.Optimizer]:
-    matrices = [p for p in parameters if muon and p.dim() == 2]
-    others = [p for p in parameters if not (muon and p.dim() == 2)]
+    kernels = [p for p in parameters if muon and p.dim() > 1]
+    others = [p for p in parameters if not (muon and p.dim() > 1)]
     made: list[torch.optim.Optimizer] = [torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.99), weight_decay=0.0)]
-    if matrices:
-        made.append(torch.optim.Muon(matrices, lr=rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))
-    return made
+    return [*made, Muon(kernels, rate)] if kernels else made
 
 
 def _slope(step: int, steps: int) -> float:

@@ -36,7 +36,7 @@ def conditions(words, encoder: nn.Module) -> Conditions:
     return Conditions(torch.cat([embeds, torch.zeros_like(embeds[:1])]), None)
 
 
-def train_base(latents: Latents, given: Conditions, seed: int = 0, steps: int = 3000, rate: float = 2e-3) -> Fit:
+def train_base(latents: Latents, given: Conditions, seed: int = 0, steps: int = 2200, rate: float = 6e-3) -> Fit:
     """Train the UNet to predict the noise."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)

@@ -63,7 +63,7 @@ def conditions(words, encoders: tuple[nn.Module, nn.Module]) -> Conditions:
     return Conditions(*(torch.cat([x, torch.zeros_like(x[:1])]) for x in (embeds, pooled)))
 
 
-def train_base(latents: Latents, given: Conditions, seed: int = 0, steps: int = 3000, rate: float = 2e-3, **shape: int) -> Fit:
+def train_base(latents: Latents, given: Conditions, seed: int = 0, steps: int = 2200, rate: float = 8e-3, **shape: int) -> Fit:
     """Train the transformer to predict the flow."""
     torch.manual_seed(seed)
     generator, repeats = torch.Generator().manual_seed(seed), random.Random(seed)
@@ -76,7 +76,7 @@ def train_base(latents: Latents, given: Conditions, seed: int = 0, steps: int = 
         counted.repeats = repeats.choice(REPEATS)
         return transformer(noisy, embeds, pooled, timesteps).sample
 
-    done = train(transformer, predict, flow_noising(SHIFT), latents, given, generator, steps=steps, rate=rate, muon=True, name="sd3 flow")
+    done = train(transformer, predict, flow_noising(SHIFT), latents, given, generator, steps=steps, rate=rate, name="sd3 flow")
     transformer.set_attn_processor(stock)
     return done
 

@@ -57,7 +57,7 @@ def conditions(words, encoders: tuple[nn.Module, nn.Module]) -> Conditions:
     return Conditions(*(torch.cat([x, torch.zeros_like(x[:1])]) for x in (embeds, second.text_embeds)))
 
 
-def train_base(latents: Latents, given: Conditions, prediction: str, seed: int = 0, steps: int = 3000, rate: float = 2e-3) -> Fit:
+def train_base(latents: Latents, given: Conditions, prediction: str, seed: int = 0, steps: int = 2200, rate: float = 6e-3) -> Fit:
     """Train the UNet to predict ``epsilon`` or ``v_prediction``."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
