@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmalign import pipelines, rewards
-from mmalign.config import RunConfig, from_mapping
+from mmalign.config import RunConfig, from_mapping, load_config, save_resolved
 from mmalign.data.write import write_pickapic
 from mmalign.diffusion.aligned import Aligned
 from mmalign.diffusion.family import DiffusionFamily
@@ -26,6 +26,7 @@ from mmalign.shapes.captions import prompts
 from mmalign.training.run import train
 
 TASTE = "taste"
+PAIRS = "pairs.parquet"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Recipe:
     pair_prompts: int = 240
 
 
+TRAIN = {"checkpoints_total_limit": 1, "checkpointing_steps": 25, "resume_from_checkpoint": "latest", "logging_steps": 5}
 TARGETS = ["to_k", "to_q", "to_v", "to_out.0", "conv1", "conv2", "ff.net.0.proj", "ff.net.2"]
 LORA = {"name": "lora", "rank": 16, "targets": TARGETS}
 STEPS = {
@@ -63,22 +65,22 @@ RECIPES = {"sdxl": Recipe(train=STEPS, adapter=LORA), "sd3": Recipe(train=STEPS)
 
 
 def run(out: Path, family: str = "sdxl", method: str = "diffusion_dpo", seed: int = 0) -> Evaluation:
-    """Runs the demo, writes everything below ``out`` and prints the table and where to look.
+    """Runs the demo, writes everything below ``out`` and prints the table and where to look. A demo that was stopped goes on.
 
     Raises:
-        UserError: unknown family or method, or ``out`` holds an earlier demo.
+        UserError: unknown family or method, or ``out`` holds a finished demo or one with other options.
     """
     if family not in RECIPES:
         raise UserError(f"the demo has no family {family!r}; there are: {', '.join(RECIPES)}")
-    if (out / "report.json").exists() or (out / "aligned").exists():
-        raise UserError(f"{out} holds an earlier demo; remove it or choose another folder with --out")
     quiet()
     recipe, seconds = RECIPES[family], {}
     config = run_config(recipe, out, family, method, seed)
+    claim(out, config)
 
     base = pipelines.load(family, f"shapes/{family}")
-    with timed(seconds, "pairs"):
-        draw_pairs(base, recipe, out / "pairs.parquet", seed)
+    if not (out / PAIRS).exists():
+        with timed(seconds, "pairs"):
+            draw_pairs(base, recipe, out / PAIRS, seed)
     with timed(seconds, "training"):
         train(config, pipe=base.pipe)
     result = judge(base, recipe, out / "aligned", seed)
@@ -89,14 +91,25 @@ def run(out: Path, family: str = "sdxl", method: str = "diffusion_dpo", seed: in
     return result
 
 
+def claim(out: Path, config: RunConfig) -> None:
+    """Makes the folder this demo's, unless it is another's. Raises UserError where it is, or where it holds a finished demo."""
+    if (out / "report.json").exists():
+        raise UserError(f"{out} holds a finished demo, look at {out / 'report.html'}; remove the folder or choose another with --out")
+    mark = out / "demo.yaml"
+    if not mark.exists():
+        save_resolved(config, mark)
+    elif load_config(mark) != config:
+        raise UserError(f"{out} holds an unfinished demo with other options; remove the folder or choose another with --out")
+
+
 def run_config(recipe: Recipe, out: Path, family: str, method: str, seed: int) -> RunConfig:
     """The training configuration of the demo, as a user would write it."""
     values = {
         "model": {"family": family, "pretrained": f"shapes/{family}"},
         "adapter": dict(recipe.adapter),
-        "data": {"source": str(out / "pairs.parquet")},
+        "data": {"source": str(out / PAIRS)},
         "method": {"name": method} | dict(recipe.method.get(method, {})),
-        "train": {"checkpoints_total_limit": 1, "checkpointing_steps": 50} | dict(recipe.train),
+        "train": dict(TRAIN) | dict(recipe.train),
         "validation": {"prompts": prompts("tuning")[:8], "steps": 50} | dict(recipe.call),
         "output_dir": str(out / "aligned"),
         "seed": seed,

@@ -22,6 +22,9 @@ class SDXL(DiffusionFamily):
     def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         device = self.pipe.text_encoder_2.device
         embeds, _, pooled, _ = self.pipe.encode_prompt(list(prompts), device=device, do_classifier_free_guidance=False)
+        if self.pipe.config.force_zeros_for_empty_prompt:  # what the pipeline takes for no prompt is zeros
+            named = torch.tensor([prompt != "" for prompt in prompts], device=device)
+            embeds, pooled = embeds * named[:, None, None], pooled * named[:, None]
         return {"encoder_hidden_states": embeds, "text_embeds": pooled}
 
     def image_conditioning(self, geometry: Geometry) -> dict[str, Tensor]:

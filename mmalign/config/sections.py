@@ -115,7 +115,7 @@ class TrainConfig(Section):
     resume_from_checkpoint: str | None = Field(None, description="latest, or the folder of a checkpoint; None = start anew")
     dataloader_num_workers: int = Field(0, ge=0, description="processes that load data; 0 = none beside the main one")
     report_to: Literal["tensorboard", "wandb", "trackio", "none"] = Field("tensorboard", description="where the numbers are logged")
-    logging_steps: int = Field(1, ge=1, description="optimizer steps between logged numbers")
+    logging_steps: int = Field(10, ge=1, description="optimizer steps between logged numbers, which are means over them")
 
     @model_validator(mode="after")
     def _warmup_is_used(self) -> "TrainConfig":

@@ -46,8 +46,14 @@ class TensorCache:
         self._open: dict[Path, safe_open] = {}
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Takes in what other writers have put into the folder."""
+        if self.folder is not None:
             for shard in sorted(self.folder.glob("*.safetensors")):
-                self._index(shard)
+                if shard not in self._open:
+                    self._index(shard)
 
     def __contains__(self, key: str) -> bool:
         return key in self._memory or key in self._where

@@ -1,7 +1,8 @@
 """What a family of image generators says of itself: how it encodes prompts and images, and how its denoiser is asked."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -57,6 +58,11 @@ class DiffusionFamily(ABC):
         names = ("text_encoder", "text_encoder_2", "text_encoder_3")
         return [encoder for name in names if (encoder := getattr(self.pipe, name, None)) is not None]
 
+    def rest_encoders(self) -> None:
+        """Moves what a step does not need, the VAE and the text encoders, to the CPU: some 10 GB for SD3 with T5."""
+        for module in (self.pipe.vae, *self.text_encoders):
+            module.to("cpu")
+
     @property
     def device(self) -> torch.device:
         return self.denoiser.device
@@ -77,17 +83,24 @@ class DiffusionFamily(ABC):
             Mean and standard deviation, each (N, C, h, w), float32.
         """
         vae = self.pipe.vae
-        # Half precision overflows in SDXL's own VAE; a VAE marked as safe (the fp16-fix) keeps its own type.
-        upcast = vae.dtype == torch.float16 and getattr(vae.config, "force_upcast", True)
-        dtype = vae.dtype
-        if upcast:
-            vae.to(torch.float32)
         posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
         mean, std = posterior.mean.float(), posterior.std.float()
-        if upcast:
-            vae.to(dtype)
         shift, scale = self._latent_scale(mean)
         return (mean - shift) * scale, std * scale
+
+    @contextmanager
+    def precise_vae(self) -> Iterator[None]:
+        """Inside it, the VAE is in float32: half precision overflows in SDXL's own. One marked as safe (the fp16-fix) stays as it is."""
+        vae, dtype = self.pipe.vae, self.pipe.vae.dtype
+        safe = dtype == torch.float16 and not getattr(vae.config, "force_upcast", True)
+        if dtype == torch.float32 or safe:
+            yield
+            return
+        vae.to(torch.float32)
+        try:
+            yield
+        finally:
+            vae.to(dtype)
 
     def _latent_scale(self, like: Tensor) -> tuple[Tensor, Tensor]:
         config = self.pipe.vae.config

@@ -81,7 +81,7 @@ class DiffusionPolicy:
         self.noise_process = family.noise_process()
         self._reference = reference
         self._autocast = autocast
-        self._active = module
+        self._other: nn.Module | None = None
 
     @torch.no_grad()
     def prepare(self, batch: DiffusionBatch, generators: Sequence[torch.Generator]) -> DenoisingInputs:
@@ -116,7 +116,7 @@ class DiffusionPolicy:
         timesteps = inputs.timesteps.repeat_interleave(size[1])
         with self._autocast():
             noisy = inputs.noisy.flatten(0, 1).to(self.family.denoiser.dtype)
-            prediction = self.family.predict(self._active, noisy, timesteps, inputs.conditioning)
+            prediction = self.family.predict(self._other or self.module, noisy, timesteps, inputs.conditioning)
         # half precision rounds an error of 0.1 by more than most margins: the difference is formed in float32
         error = (prediction.float() - inputs.target.flatten(0, 1).float()).square()
         return error.flatten(1).mean(1).unflatten(0, size)
@@ -131,8 +131,8 @@ class DiffusionPolicy:
     @contextmanager
     def using(self, module: nn.Module) -> Iterator[None]:
         """Inside it, another denoiser of the same shape answers."""
-        before, self._active = self._active, module
+        before, self._other = self._other, module
         try:
             yield
         finally:
-            self._active = before
+            self._other = before

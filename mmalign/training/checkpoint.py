@@ -6,54 +6,72 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from mmalign.errors import UserError
 
 PREFIX = "checkpoint-"
+PROGRESS = "progress.json"
+STATE = "state.pt"
+
+
+class Saved(Protocol):
+    """What is trained, as a checkpoint sees it."""
+
+    def save_state(self, folder: Path) -> None:
+        """Writes the trained tensors exactly, and so that the stock libraries read them too."""
+        ...
+
+    def load_state(self, folder: Path) -> None:
+        """Puts them back. Raises UserError where they belong to another model."""
+        ...
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands, and what must be equal for a resume to be exact."""
+    """Where a run stands, and what must be equal for a resume to be exact: settings by dotted key, as JSON holds them."""
 
     step: int
-    rows: int
-    rows_per_step: int
-    seed: int
+    settings: dict[str, Any]
 
 
-def save(output_dir: Path, progress: Progress, trainable: Any, state: dict[str, Any], limit: int | None) -> Path:
+def save(output_dir: Path, progress: Progress, trained: Saved, state: dict[str, Any], limit: int | None) -> Path:
     """Writes ``checkpoint-{step}/`` under a temporary name, then renames it and removes the oldest beyond the limit.
 
     Args:
-        trainable: has ``state()`` (name to tensor) and ``save(folder)``, which writes it for the stock libraries.
+        trained: writes its tensors into a folder.
         state: whatever else the run needs; plain values and tensors only, since it is read with ``weights_only=True``.
 
     Raises:
         UserError: the disk is full or not writable; earlier checkpoints are untouched.
     """
-    final, temporary = output_dir / f"{PREFIX}{progress.step}", output_dir / f".{PREFIX}{progress.step}.tmp"
+    final = output_dir / f"{PREFIX}{progress.step}"
+    temporary = _aside(final, "new")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        save_file({k: v.detach().cpu().contiguous() for k, v in trainable.state().items()}, temporary / "trainable.safetensors")
-        torch.save(state, temporary / "state.pt")
-        trainable.save(temporary)
-        (temporary / "progress.json").write_text(json.dumps(progress.__dict__), encoding="utf-8")
+        trained.save_state(temporary)
+        torch.save(state, temporary / STATE)
+        (temporary / PROGRESS).write_text(json.dumps(progress.__dict__), encoding="utf-8")
         _sync(temporary)
         if final.exists():
-            shutil.rmtree(final)
+            final.rename(_aside(final, "old"))
         temporary.rename(final)
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch reports a full disk as a RuntimeError
         shutil.rmtree(temporary, ignore_errors=True)
         raise UserError(f"cannot write the checkpoint {final}: {error}; free some space, earlier checkpoints are untouched") from error
     prune(output_dir, limit)
     return final
+
+
+def _aside(checkpoint: Path, why: str) -> Path:
+    """A hidden name beside a checkpoint, for what is not yet, or no longer, one."""
+    return checkpoint.with_name(f".{checkpoint.name}.{why}.tmp")
 
 
 def _sync(folder: Path) -> None:
@@ -65,18 +83,22 @@ def _sync(folder: Path) -> None:
 
 
 def checkpoints(output_dir: Path) -> list[Path]:
-    """The whole checkpoints of a run, oldest first."""
+    """The whole checkpoints of a run, oldest first. One whose replacement was broken off between two renames is put back."""
+    for old in output_dir.glob(f".{PREFIX}*.old.tmp"):
+        final = old.with_name(old.name.removeprefix(".").removesuffix(".old.tmp"))
+        if not final.exists() and (old / PROGRESS).is_file():
+            old.rename(final)
     found = [(int(m[1]), path) for path in output_dir.glob(f"{PREFIX}*") if (m := re.fullmatch(rf"{PREFIX}(\d+)", path.name))]
-    return [path for _, path in sorted(found)]
+    return [path for _, path in sorted(found) if (path / PROGRESS).is_file()]
 
 
 def prune(output_dir: Path, limit: int | None) -> None:
     """Removes the oldest checkpoints beyond the limit, and what killed writers left behind."""
+    whole = checkpoints(output_dir)
+    for path in whole[: -limit if limit is not None else 0]:
+        path.rename(_aside(path, "gone"))  # in one stroke, so that a kill leaves no half checkpoint
     for leftover in output_dir.glob(f".{PREFIX}*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
-    if limit is not None:
-        for path in checkpoints(output_dir)[:-limit]:
-            shutil.rmtree(path)
 
 
 def find(output_dir: Path, wanted: str | None) -> Path | None:
@@ -91,27 +113,26 @@ def find(output_dir: Path, wanted: str | None) -> Path | None:
         found = checkpoints(output_dir)
         return found[-1] if found else None
     path = Path(wanted) if Path(wanted).is_dir() else output_dir / wanted
-    if not (path / "progress.json").is_file():
+    if not (path / PROGRESS).is_file():
         there = ", ".join(p.name for p in checkpoints(output_dir)) or "none"
         raise UserError(f"train.resume_from_checkpoint is {wanted}, which is no checkpoint; in {output_dir} there are: {there}")
     return path
 
 
-def load(path: Path, expected: Progress, trainable: Any) -> tuple[int, dict[str, Any]]:
+def load(path: Path, settings: dict[str, Any], trained: Saved) -> tuple[int, dict[str, Any]]:
     """Puts the trained tensors back and returns the step and the rest of the state.
 
     Raises:
-        UserError: a file is damaged, or the run differs in what decides the order of the data.
+        UserError: a file is damaged, or a setting differs that a resume cannot change.
     """
     try:
-        progress = Progress(**json.loads((path / "progress.json").read_text(encoding="utf-8")))
-        tensors = load_file(path / "trainable.safetensors")
-        state = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
+        progress = Progress(**json.loads((path / PROGRESS).read_text(encoding="utf-8")))
+        state = torch.load(path / STATE, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(f"the checkpoint {path} cannot be read ({error}); remove it and resume from an earlier one") from error
-    for name in ("rows", "rows_per_step", "seed"):
-        was, now = getattr(progress, name), getattr(expected, name)
+    for name in sorted(settings.keys() | progress.settings.keys()):
+        was, now = progress.settings.get(name), settings.get(name)
         if was != now:
             raise UserError(f"the checkpoint {path} was made with {name} = {was}, this run has {now}; set it back, or do not resume")
-    trainable.load(tensors)
+    trained.load_state(path)
     return progress.step, state

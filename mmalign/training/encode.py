@@ -4,7 +4,7 @@ Keys are digests of the content: an image's bytes and preprocessing with the VAE
 Equal prompts are encoded once, and a second run over the same data finds everything done.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from mmalign.config import DataConfig
@@ -20,88 +19,37 @@ from mmalign.data.cache import TensorCache, digest
 from mmalign.data.schema import Example
 from mmalign.data.transforms import transform
 from mmalign.diffusion.family import DiffusionFamily
-from mmalign.diffusion.policy import DiffusionBatch
 from mmalign.errors import UserError
 from mmalign.geometry import Geometry
 from mmalign.images import ImageSource
+from mmalign.training.dataset import CONDITIONING, EncodedExamples, Row
 from mmalign.training.order import derived_seed, generator
 
-CONDITIONING = "conditioning."
+AT_ONCE = 16  # images or prompts through an encoder
+ROWS_PER_SHARD = 64  # what a kill can lose
 
 
 @dataclass(frozen=True)
-class Row:
-    """One example's keys in the cache."""
+class Share:
+    """This process's part in filling a cache on disk that all processes read; ``wait`` returns once every part is filled."""
 
-    prompt: str
-    images: tuple[str, ...]
-    flipped: tuple[str, ...]
-    origin: str
-    weight: float
+    rank: int = 0
+    world: int = 1
+    wait: Callable[[], object] = lambda: None
 
 
-class EncodedExamples(Dataset):
-    """Rows of cached tensors, addressed by (row, position) so that caption dropout and flips follow from the position alone.
-
-    Args:
-        rows: keys of the examples.
-        cache: where the tensors are.
-        empty_prompt: key of the empty prompt's embeddings.
-        caption_dropout: share of draws in which the prompt is left empty, for all candidates of the row.
-        seed: the run's seed.
-    """
-
-    def __init__(self, rows: Sequence[Row], cache: TensorCache, empty_prompt: str, caption_dropout: float, seed: int):
-        self.rows, self.cache, self.empty_prompt, self.caption_dropout, self.seed = rows, cache, empty_prompt, caption_dropout, seed
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, item: tuple[int, int]) -> DiffusionBatch:
-        """A batch of one row."""
-        index, position = item
-        row = self.rows[index]
-        dropped, flipped = torch.rand(2, generator=generator(self.seed, "augment", position)).tolist()
-        prompt = self.cache.get(self.empty_prompt if dropped < self.caption_dropout else row.prompt)
-        images = [self.cache.get(key) for key in (row.flipped if row.flipped and flipped < 0.5 else row.images)]
-        stacked = {name: torch.stack([image[name] for image in images])[None] for name in images[0]}
-        return DiffusionBatch(
-            latent_mean=stacked.pop("mean"),
-            latent_std=stacked.pop("std"),
-            prompt_conditioning={name: value[None] for name, value in prompt.items()},
-            image_conditioning={name.removeprefix(CONDITIONING): value for name, value in stacked.items()},
-            origins=(row.origin,),
-            weights=torch.tensor([row.weight]),
-            positions=(position,),
-        )
-
-
-def collate(rows: Sequence[DiffusionBatch]) -> DiffusionBatch:
-    """Rows of one as one batch."""
-
-    def joined(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
-        parts = list(parts)
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-    return DiffusionBatch(
-        latent_mean=torch.cat([row.latent_mean for row in rows]),
-        latent_std=torch.cat([row.latent_std for row in rows]),
-        prompt_conditioning=joined(row.prompt_conditioning for row in rows),
-        image_conditioning=joined(row.image_conditioning for row in rows),
-        origins=tuple(origin for row in rows for origin in row.origins),
-        weights=torch.cat([row.weights for row in rows]),
-        positions=tuple(position for row in rows for position in row.positions),
-    )
-
-
-def encode(family: DiffusionFamily, examples: Sequence[Example], config: DataConfig, seed: int, progress: bool = True) -> EncodedExamples:
+def encode(
+    family: DiffusionFamily, examples: Sequence[Example], config: DataConfig, seed: int, share: Share = Share(), progress: bool = True
+) -> EncodedExamples:
     """Encodes all images and prompts that the cache does not hold yet.
 
     Args:
         family: the family, bound to its pipeline.
         examples: all with the same number of candidates.
-        config: resolution, crop, flip, caption dropout, and the cache's folder (None keeps it in memory).
+        config: resolution, crop, flip, caption dropout, and the cache's folder (None keeps it in memory, once per process).
         seed: decides random crops and, during training, flips and dropped captions.
+        share: this process's part.
+        progress: show bars.
 
     Raises:
         UserError: an image is broken, or the rows are of different kinds; the message names the row.
@@ -114,8 +62,12 @@ def encode(family: DiffusionFamily, examples: Sequence[Example], config: DataCon
         check_example(example, expected=len(rows[0].images) if rows else None)
         rows.append(encoder.row(example))
         prompts[rows[-1].prompt] = example.prompt
-    encoder.fill_prompts(cache, {key: prompts[key] for key in cache.missing(prompts)}, progress)
-    encoder.fill_images(cache, rows, examples, progress)
+    part = slice(share.rank, None, share.world) if cache.folder is not None else slice(None)
+    encoder.fill_prompts(cache, {key: prompts[key] for key in cache.missing(prompts)[part]}, progress)
+    todo = [i for i, row in enumerate(rows) if cache.missing((*row.images, *row.flipped))]
+    encoder.fill_images(cache, todo[part], rows, examples, progress)
+    share.wait()
+    cache.refresh()
     return EncodedExamples(rows, cache, empty, config.caption_dropout, seed)
 
 
@@ -134,10 +86,11 @@ class _Encoder:
     def __init__(self, family: DiffusionFamily, config: DataConfig, seed: int):
         self.family, self.config, self.seed = family, config, seed
         self.resolution = config.resolution or family.default_resolution
+        scale = {name: family.pipe.vae.config.get(name) for name in ("scaling_factor", "shift_factor", "latents_mean", "latents_std")}
         kind = type(family).__name__
-        preprocessing = [self.resolution, config.center_crop]
-        self.image_base = digest(kind, fingerprint([family.pipe.vae]), preprocessing)
-        self.prompt_base = digest(kind, fingerprint(family.text_encoders))
+        self.image_base = digest(kind, fingerprint([family.pipe.vae]), scale, [self.resolution, config.center_crop])
+        zeros = family.pipe.config.get("force_zeros_for_empty_prompt")
+        self.prompt_base = digest(kind, fingerprint(family.text_encoders), zeros)
 
     def prompt_key(self, prompt: str) -> str:
         return digest(self.prompt_base, prompt)
@@ -155,40 +108,44 @@ class _Encoder:
 
     def fill_prompts(self, cache: TensorCache, prompts: dict[str, str], progress: bool) -> None:
         with tqdm(total=len(prompts), desc="encoding prompts", disable=not progress or not prompts) as bar:
-            items = list(prompts.items())
-            for part in (items[i : i + 32] for i in range(0, len(items), 32)):
+            for part in _parts(list(prompts.items()), AT_ONCE):
                 encoded = self.family.encode_prompts([prompt for _, prompt in part])
-                rows = {key: {name: value[i].cpu().clone() for name, value in encoded.items()} for i, (key, _) in enumerate(part)}
-                cache.put(rows)
+                cache.put({key: {name: value[i].cpu().clone() for name, value in encoded.items()} for i, (key, _) in enumerate(part)})
                 bar.update(len(part))
 
-    def fill_images(self, cache: TensorCache, rows: Sequence[Row], examples: Sequence[Example], progress: bool) -> None:
-        todo = [i for i, row in enumerate(rows) if cache.missing((*row.images, *row.flipped))]
-        with tqdm(total=len(todo), desc="encoding images", disable=not progress or not todo) as bar:
-            for part in (todo[i : i + 16] for i in range(0, len(todo), 16)):
+    def fill_images(self, cache: TensorCache, todo: list[int], rows: Sequence[Row], examples: Sequence[Example], progress: bool) -> None:
+        with self.family.precise_vae(), tqdm(total=len(todo), desc="encoding images", disable=not progress or not todo) as bar:
+            for part in _parts(todo, ROWS_PER_SHARD):
+                views = [view for i in part for view in self._views(rows[i], examples[i])]
                 entries: dict[str, dict[str, Tensor]] = {}
-                for i in part:
-                    entries |= self._encode_row(rows[i], examples[i])
+                for few in _parts(views, AT_ONCE):
+                    entries |= self._encoded(few)
+                    bar.update(len(few) * len(part) / len(views))
                 cache.put(entries)
-                bar.update(len(part))
 
-    def _encode_row(self, row: Row, example: Example) -> dict[str, dict[str, Tensor]]:
+    def _views(self, row: Row, example: Example) -> Iterator[tuple[str, Tensor, Geometry]]:
+        """Key, pixels and geometry of each of a row's images, flipped ones too where they are wanted."""
         crop = (0.5, 0.5)
         if not self.config.center_crop:
             content = [image_digest(source) for source in example.images]
-            y, x = torch.rand(2, generator=torch.Generator().manual_seed(derived_seed(self.seed, "crop", *content))).tolist()
-            crop = (y, x)
-        entries = {}
+            down, right = torch.rand(2, generator=generator(self.seed, "crop", *content)).tolist()
+            crop = (down, right)
         for flip, keys in ((False, row.images), (True, row.flipped)):
             if keys:
                 pixels, geometries = transform(example, self.resolution, crop=crop, flip=flip)
-                mean, std = self.family.encode_images(pixels)
-                entries |= {key: self._entry(mean[k], std[k], geometries[k]) for k, key in enumerate(keys)}
+                yield from zip(keys, pixels, geometries, strict=True)
+
+    def _encoded(self, views: Sequence[tuple[str, Tensor, Geometry]]) -> dict[str, dict[str, Tensor]]:
+        means, stds = self.family.encode_images(torch.stack([pixels for _, pixels, _ in views]))
+        entries = {}
+        for (key, _, geometry), mean, std in zip(views, means.cpu(), stds.cpu(), strict=True):
+            conditioning = {CONDITIONING + name: value for name, value in self.family.image_conditioning(geometry).items()}
+            entries[key] = {"mean": mean.clone(), "std": std.clone()} | conditioning
         return entries
 
-    def _entry(self, mean: Tensor, std: Tensor, geometry: Geometry) -> dict[str, Tensor]:
-        conditioning = self.family.image_conditioning(geometry)
-        return {"mean": mean.cpu().clone(), "std": std.cpu().clone()} | {CONDITIONING + name: value for name, value in conditioning.items()}
+
+def _parts(items: list, size: int) -> Iterator[list]:
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def image_digest(source: ImageSource) -> str:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
+from mmalign.files import write_whole
+
 METRICS_FILE = "metrics.jsonl"
 
 
@@ -22,7 +24,7 @@ class RunLog:
         self.path = folder / METRICS_FILE
         if accelerator.is_main_process:
             kept = [line for line in read_metrics(self.path) if line["step"] <= resumed_step]
-            self.path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+            write_whole(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """One line, and one point on each tracker."""

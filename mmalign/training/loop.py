@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from tqdm.auto import tqdm
 
 from mmalign.config import TrainConfig
+from mmalign.errors import UserError
 from mmalign.objective import Objective, check_fit
 from mmalign.policy import Policy
 from mmalign.training import checkpoint
@@ -20,6 +21,9 @@ from mmalign.training.metrics import Monitor, step_metrics
 from mmalign.training.optimizer import effective_learning_rate, make_ema, make_optimizer, make_scheduler
 from mmalign.training.order import BatchPlan, generator
 from mmalign.training.trainable import Trainable, parameters
+
+# a loss scale of 2**16 is 1 after 16 halvings
+MOST_SKIPPED = 30
 
 
 @dataclass
@@ -33,7 +37,9 @@ class Run:
     trainable: Trainable
     plan: BatchPlan
     output_dir: Path
+    settings: dict[str, Any]
     step: int = 0
+    skipped: int = 0
     monitor: Monitor = field(default_factory=Monitor)
 
     def __post_init__(self) -> None:
@@ -44,10 +50,6 @@ class Run:
         self.scheduler = make_scheduler(optimizer, self.config)
         self.ema = make_ema(self.parameters, self.config)
         self.policy.module, self.optimizer = self.accelerator.prepare(self.policy.module, optimizer)
-
-    @property
-    def progress(self) -> checkpoint.Progress:
-        return checkpoint.Progress(self.step, self.plan.rows, self.plan.rows_per_step, self.plan.seed)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps beside the trained tensors. Draws and order need nothing: they follow from the step."""
@@ -64,16 +66,23 @@ class Run:
         self.monitor.flush()
         path = None
         if self.accelerator.is_main_process:
-            path = checkpoint.save(self.output_dir, self.progress, self.trainable, self.state(), self.config.checkpoints_total_limit)
+            progress = checkpoint.Progress(self.step, self.settings)
+            path = checkpoint.save(self.output_dir, progress, self.trainable, self.state(), self.config.checkpoints_total_limit)
         self.accelerator.wait_for_everyone()
         return path
+
+    def skip(self) -> None:
+        """Counts a step that the loss scale of fp16 skipped. Raises UserError after too many in a row."""
+        self.skipped += 1
+        if self.skipped == MOST_SKIPPED:
+            raise UserError(f"fp16 overflowed in {MOST_SKIPPED} steps in a row, up to step {self.step + 1}; use train.mixed_precision bf16")
 
     def resume(self) -> None:
         """Goes back to the checkpoint that the configuration names, if it names one and it is there."""
         path = checkpoint.find(self.output_dir, self.config.resume_from_checkpoint)
         if path is None:
             return
-        self.step, state = checkpoint.load(path, self.progress, self.trainable)
+        self.step, state = checkpoint.load(path, self.settings, self.trainable)
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         if self.ema is not None:
@@ -107,13 +116,15 @@ def fit(run: Run, batches: Iterator[Any], log: RunLog, after_step: Callable[[int
 
             if run.step % config.logging_steps == 0 or run.step == config.max_train_steps:
                 bar.set_postfix(report(run, log))
-            if run.step % config.checkpointing_steps == 0 or run.step == config.max_train_steps:
-                run.save()
             after_step(run.step)
             bar.update()
 
-            if agreed(accelerator, stop.asked) and run.step < config.max_train_steps:
-                raise Interrupted(f"stopped at step {run.step}; saved {run.save()}; go on with --train.resume-from-checkpoint latest")
+            last = run.step == config.max_train_steps
+            stopped = agreed(accelerator, stop.asked) and not last
+            if stopped or last or run.step % config.checkpointing_steps == 0:
+                saved = run.save()
+            if stopped:
+                raise Interrupted(f"stopped at step {run.step}; saved {saved}; go on with --train.resume-from-checkpoint latest")
 
 
 def train_step(run: Run, batches: Iterator[Any]) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
@@ -130,12 +141,18 @@ def train_step(run: Run, batches: Iterator[Any]) -> tuple[dict[str, torch.Tensor
             output = run.objective(run.policy, inputs)
             weights = batch.weights.to(output.loss.device)
             accelerator.backward((output.loss * weights).mean() / accumulation)
-        for name, value in step_metrics(output).items():
+        for name, value in step_metrics(output, weights).items():
             total[name] = total.get(name, 0) + value / accumulation
     total["grad_norm"] = accelerator.clip_grad_norm_(run.parameters, run.config.max_grad_norm or float("inf")).detach()
     run.optimizer.step()
-    run.scheduler.step()
     run.optimizer.zero_grad(set_to_none=True)
+    if run.optimizer.step_was_skipped:
+        # fp16's loss scale overflowed and was halved, as it should be: nothing moved
+        total["grad_norm"] = torch.zeros_like(total["grad_norm"])
+        run.skip()
+        return total, origins
+    run.skipped = 0
+    run.scheduler.step()
     if run.ema is not None:
         run.ema.step(run.parameters)
     return total, origins

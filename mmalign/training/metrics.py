@@ -11,13 +11,15 @@ from mmalign.objective import LossOutput
 
 
 @torch.no_grad()
-def step_metrics(output: LossOutput) -> dict[str, Tensor]:
+def step_metrics(output: LossOutput, weights: Tensor) -> dict[str, Tensor]:
     """Scalars of one micro-batch: TRL's names, and diffusers' ``implicit_acc``, in which ties count half.
 
-    With more than two candidates ``rejected`` is the mean of all but the first, and accuracies are over neighbors in the ranking.
+    The loss is the weighted one that is optimized. With more than two candidates ``rejected`` is the mean of all but the first, and
+    accuracies are over neighbors in the ranking.
     """
     rewards = output.implicit_rewards.float()
-    metrics = {"loss": output.loss.detach().float().mean(), "rewards/chosen": rewards[:, 0].mean()}
+    loss = (output.loss * weights).detach().float().mean()
+    metrics = {"loss": loss, "rewards/chosen": rewards[:, 0].mean()}
     if rewards.shape[1] > 1:
         gap = rewards[:, :-1] - rewards[:, 1:]
         metrics["rewards/rejected"] = rewards[:, 1:].mean()
@@ -77,13 +79,15 @@ class Monitor:
             reading.arrived.synchronize()
         bad = [name for name, value in zip(self.names, reading.values.tolist(), strict=True) if not math.isfinite(value)]
         if bad:
+            rest = f" and {len(reading.origins) - 4} more" if len(reading.origins) > 4 else ""
             raise UserError(
-                f"{bad[0]} is not a finite number at step {reading.step}, on the batch of {'; '.join(reading.origins)}; nothing of this "
-                "step was saved: look at these rows, or resume from the last checkpoint with a lower train.learning_rate"
+                f"{bad[0]} is not a finite number at step {reading.step}, on the batch of {'; '.join(reading.origins[:4])}{rest}; no "
+                "checkpoint holds this step: look at these rows, or resume from the last checkpoint with a lower train.learning_rate"
             )
 
     def window(self) -> Tensor:
-        """The window's means, on the device, in the order of ``names``; starts the next window."""
+        """The window's means, on the device, in the order of ``names``, after the last step was checked; starts the next window."""
+        self.flush()
         means, self.sums, self.steps = self.sums / self.steps, None, 0
         return means
 

@@ -3,6 +3,7 @@
 A strategy is a callable that takes the policy and returns a context in which the policy answers as its reference.
 """
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,26 +27,19 @@ class AdapterOff:
     def __init__(self, module: nn.Module, name: str):
         self.name = name
         self.layers = [m for m in module.modules() if isinstance(m, BaseTunerLayer) and name in m._all_available_adapter_names()]
-        self.parameters = [p for p in module.parameters() if p.requires_grad]
 
     @contextmanager
     def __call__(self, policy: DiffusionPolicy) -> Iterator[None]:
-        before = [list(layer.active_adapters) for layer in self.layers]
-        for layer, active in zip(self.layers, before, strict=True):
-            others = [name for name in active if name != self.name]
-            if others:
-                layer.set_adapter(others, inference_mode=True)
-            else:
-                layer.enable_adapters(False)
+        # The flags themselves: peft's own switches also walk all parameters and freeze them, twice a step.
+        before = [(layer._disable_adapters, layer._active_adapter) for layer in self.layers]
+        for layer in self.layers:
+            others = [name for name in layer.active_adapters if name != self.name]
+            layer._disable_adapters, layer._active_adapter = not others, others or layer._active_adapter
         try:
             yield
         finally:
-            for layer, active in zip(self.layers, before, strict=True):
-                layer.enable_adapters(True)
-                layer.set_adapter(active, inference_mode=True)
-            # peft freezes what it switches; only what was trained before is trained again
-            for parameter in self.parameters:
-                parameter.requires_grad_(True)
+            for layer, (disabled, active) in zip(self.layers, before, strict=True):
+                layer._disable_adapters, layer._active_adapter = disabled, active
 
 
 class FrozenCopy:
@@ -64,18 +58,7 @@ class FrozenCopy:
             yield
 
 
-class Missing:
-    """No reference at all, for methods that need none: asking for it is an error."""
-
-    @contextmanager
-    def __call__(self, policy: DiffusionPolicy) -> Iterator[None]:
-        raise RuntimeError("this run was built without a reference")
-        yield
-
-
 def copy_of(module: nn.Module) -> nn.Module:
     """A frozen copy of a module on the same device."""
-    import copy
-
     with torch.no_grad():
         return copy.deepcopy(module)

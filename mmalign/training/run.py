@@ -1,5 +1,6 @@
 """A training run from its configuration: builds every part, trains, and writes what the stock libraries read."""
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import ProjectConfiguration
+from accelerate.utils import GradientAccumulationPlugin, ProjectConfiguration
 from torch.utils.data import DataLoader
 
 from mmalign import data, pipelines
@@ -19,8 +21,9 @@ from mmalign.diffusion.family import DiffusionFamily
 from mmalign.diffusion.policy import DiffusionPolicy
 from mmalign.errors import UserError
 from mmalign.objective import Objective
-from mmalign.training import card, summary
-from mmalign.training.encode import EncodedExamples, collate, encode
+from mmalign.training import card, checkpoint, summary
+from mmalign.training.dataset import EncodedExamples, collate
+from mmalign.training.encode import Share, encode
 from mmalign.training.log import RunLog
 from mmalign.training.loop import Run, fit
 from mmalign.training.order import BatchPlan, derived_seed
@@ -38,6 +41,7 @@ class Parts:
     trainable: Trainable
     dataset: EncodedExamples
     run: Run
+    rows: int
 
 
 def train(config: RunConfig, dry_run: bool = False, *, pipe: Any = None, examples: Sequence[Example] | None = None) -> Path:
@@ -46,26 +50,28 @@ def train(config: RunConfig, dry_run: bool = False, *, pipe: Any = None, example
     Args:
         config: the run's configuration.
         dry_run: build everything, run one batch, print what would happen, write nothing.
-        pipe: a pipeline that is already there, in place of ``config.model``.
+        pipe: a pipeline that is already there, in place of ``config.model``; it is given back as it was.
         examples: preferences that are already there, in place of ``config.data.source``.
 
     Raises:
         UserError: the configuration, the model or the data cannot be used; the message says which and how to mend it.
         Interrupted: stopped by a signal, after a checkpoint was written.
     """
-    output_dir = Path(config.output_dir).expanduser()
+    output_dir = config.output_dir.expanduser()
     accelerator = make_accelerator(config, output_dir)
-    if not dry_run:
-        prepare_output(config, output_dir, accelerator)
+    if dry_run:
+        with building(in_memory(config), accelerator, output_dir, pipe, examples, rows=rows_per_step(config, accelerator)) as parts:
+            summary.announce(parts.run, config, parts.rows, print if accelerator.is_main_process else None)
+            summary.dry_run(parts.run, batches(parts), config)
+        return output_dir
+    prepare_output(config, output_dir, accelerator)
     with building(config, accelerator, output_dir, pipe, examples) as parts:
-        summary.announce(parts.run, config, print if accelerator.is_main_process else None)
-        if dry_run:
-            summary.dry_run(parts.run, next(batches(parts)), config)
-            return output_dir
+        summary.announce(parts.run, config, parts.rows, print if accelerator.is_main_process else None)
         parts.run.resume()
-        log = RunLog(accelerator, output_dir, parts.run.step)
         if accelerator.is_main_process:
+            save_resolved(config, output_dir / CONFIG_FILE)  # only now: a resume that is refused changes nothing
             accelerator.init_trackers("logs")
+        log = RunLog(accelerator, output_dir, parts.run.step)
         fit(parts.run, batches(parts), log, Validation(parts.run, parts.family, config.validation))
         if accelerator.is_main_process:
             write_result(parts, config, output_dir)
@@ -74,23 +80,48 @@ def train(config: RunConfig, dry_run: bool = False, *, pipe: Any = None, example
 
 
 def make_accelerator(config: RunConfig, output_dir: Path) -> Accelerator:
-    """Precision, processes and trackers. Accumulation is the loop's own, in whole rows."""
+    """Precision, processes and trackers. Accumulation is the loop's own, in whole rows.
+
+    Raises:
+        UserError: the precision does not exist on this device, or processes were launched that do not find each other.
+    """
     if AcceleratorState._shared_state:
         AcceleratorState._reset_state()  # a second run in one session may want another precision
-    report_to = None if config.train.report_to == "none" else config.train.report_to
-    project = ProjectConfiguration(project_dir=str(output_dir), logging_dir=str(output_dir))
-    return Accelerator(mixed_precision=config.train.mixed_precision, log_with=report_to, project_config=project)
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    # without a GPU, accelerate joins launched processes only when told that it is on the CPU
+    alone = launched > 1 and not torch.accelerator.is_available()
+    accelerator = Accelerator(
+        mixed_precision=config.train.mixed_precision,
+        cpu=alone,
+        log_with=None if config.train.report_to == "none" else config.train.report_to,
+        project_config=ProjectConfiguration(project_dir=str(output_dir), logging_dir=str(output_dir)),
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+    )
+    if accelerator.num_processes != launched:
+        raise UserError(f"{launched} processes were launched but accelerate sees {accelerator.num_processes}; start them with torchrun")
+    if config.train.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise UserError("train.mixed_precision is fp16, which needs a GPU; use no or bf16 on the CPU")
+    return accelerator
+
+
+def rows_per_step(config: RunConfig, accelerator: Accelerator) -> int:
+    """Rows of one optimizer step over all processes."""
+    return config.train.train_batch_size * config.train.gradient_accumulation_steps * accelerator.num_processes
+
+
+def in_memory(config: RunConfig) -> RunConfig:
+    """The same run, but its cache in memory: a dry run leaves nothing behind."""
+    return config.model_copy(update={"data": config.data.model_copy(update={"cache_dir": None})})
 
 
 def prepare_output(config: RunConfig, output_dir: Path, accelerator: Accelerator) -> None:
-    """Makes the folder and writes the resolved configuration.
+    """Makes the folder.
 
     Raises:
-        UserError: the folder holds another run, and this one is not to resume.
+        UserError: the folder cannot be made, or holds another run and this one is not to resume.
     """
     if accelerator.is_main_process:
-        used = output_dir.is_dir() and any(output_dir.glob("checkpoint-*"))
-        if used and config.train.resume_from_checkpoint is None:
+        if checkpoint.checkpoints(output_dir) and config.train.resume_from_checkpoint is None:
             raise UserError(
                 f"output_dir {output_dir} holds the checkpoints of an earlier run; go on with --train.resume-from-checkpoint latest, "
                 "or choose another output_dir"
@@ -99,21 +130,22 @@ def prepare_output(config: RunConfig, output_dir: Path, accelerator: Accelerator
             output_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot make output_dir {output_dir}: {error.strerror}; choose another place") from error
-        save_resolved(config, output_dir / CONFIG_FILE)
     accelerator.wait_for_everyone()
 
 
 @contextmanager
 def building(
-    config: RunConfig, accelerator: Accelerator, output_dir: Path, pipe: Any, examples: Sequence[Example] | None
+    config: RunConfig, accelerator: Accelerator, output_dir: Path, pipe: Any, examples: Sequence[Example] | None, rows: int | None = None
 ) -> Iterator[Parts]:
-    """All parts of a run. At the end the pipeline is given back without the trained weights in it."""
+    """All parts of a run, over the first ``rows`` rows or all. At the end the pipeline is given back as it was."""
     objective = config.method.build()
     family = pipelines.configured(config.model) if pipe is None else pipelines.load(pipe, logit_normal=config.model.logit_normal)
+    device = family.device
     family.pipe.to(accelerator.device)
     examples = load_examples(config.data) if examples is None else examples
     check_candidates(objective, examples[0])
-    dataset = encode(family, examples, config.data, config.seed, progress=accelerator.is_main_process)
+    share = Share(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
+    dataset = encode(family, examples[:rows], config.data, config.seed, share, progress=accelerator.is_main_process)
     settings = config.train
     plan = BatchPlan(
         rows=len(dataset),
@@ -123,17 +155,38 @@ def building(
         rank=accelerator.process_index,
         seed=config.seed,
     )
-    trained = trainable(family, config.adapter, derived_seed(config.seed, "adapter"))
-    if settings.gradient_checkpointing:
-        family.denoiser.enable_gradient_checkpointing()
+    trained = trainable(family, config.adapter, derived_seed(config.seed, "adapter"), settings.mixed_precision != "no")
     try:
+        if settings.gradient_checkpointing:
+            family.denoiser.enable_gradient_checkpointing()
+        if not (config.validation.steps and config.validation.prompts):
+            family.rest_encoders()
         policy = DiffusionPolicy(family, trained.module, trained.reference, accelerator.autocast)
-        yield Parts(family, trained, dataset, Run(accelerator, settings, policy, objective, trained, plan, output_dir))
+        run = Run(accelerator, settings, policy, objective, trained, plan, output_dir, binding(config, dataset, plan))
+        yield Parts(family, trained, dataset, run, len(examples))
     finally:
         accelerator.unwrap_model(trained.module, keep_fp32_wrapper=False)
         if settings.gradient_checkpointing:
             family.denoiser.disable_gradient_checkpointing()
         trained.remove()
+        family.pipe.to(device)
+
+
+def binding(config: RunConfig, dataset: EncodedExamples, plan: BatchPlan) -> dict[str, Any]:
+    """The settings that a resume cannot change, by dotted key, and a digest of the encoded data."""
+    free = {"max_train_steps", "train_batch_size", "gradient_accumulation_steps", "checkpointing_steps", "checkpoints_total_limit"}
+    free |= {"resume_from_checkpoint", "dataloader_num_workers", "report_to", "logging_steps", "gradient_checkpointing"}
+    said = config.model_dump(mode="json")
+    settings = {f"train.{key}": value for key, value in said["train"].items() if key not in free}
+    settings |= {f"{section}.{key}": value for section in ("method", "adapter") for key, value in said[section].items()}
+    settings |= {"rows": plan.rows, "rows_per_step": plan.rows_per_step, "seed": plan.seed}
+    return settings | {"data.caption_dropout": config.data.caption_dropout, "the encoded data": dataset.digest()}
+
+
+def load_examples(config: DataConfig) -> Sequence[Example]:
+    """The preferences that the configuration names."""
+    options = {"split": config.split, "ties": config.ties, "on_broken": config.on_broken} | config.columns
+    return data.load(config.name, config.source, **options)[: config.limit]
 
 
 def check_candidates(objective: Objective, example: Example) -> None:
@@ -146,19 +199,13 @@ def check_candidates(objective: Objective, example: Example) -> None:
         )
 
 
-def load_examples(config: DataConfig) -> Sequence[Example]:
-    """The preferences that the configuration names."""
-    options = {"split": config.split, "ties": config.ties, "on_broken": config.on_broken} | config.columns
-    return data.load(config.name, config.source, **options)[: config.limit]
-
-
 def batches(parts: Parts) -> Iterator[Any]:
     """This process's micro-batches from the run's step on, read ahead by the loader."""
     run = parts.run
     workers = run.config.dataloader_num_workers
     loader = DataLoader(
         parts.dataset,
-        batch_sampler=list(run.plan.from_step(run.step, run.config.max_train_steps)),
+        batch_sampler=run.plan.from_step(run.step, run.config.max_train_steps),
         collate_fn=collate,
         num_workers=workers,
         pin_memory=run.accelerator.device.type == "cuda",

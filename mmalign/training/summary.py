@@ -1,7 +1,7 @@
 """What a run says of itself before the first step: strength, rates, batch arithmetic, memory, planned outputs."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -10,8 +10,8 @@ from mmalign.config import RunConfig
 from mmalign.training.loop import Run, train_step
 
 
-def announce(run: Run, config: RunConfig, say: Callable[[str], None] | None) -> None:
-    """Prints the batch arithmetic and the effective strengths."""
+def announce(run: Run, config: RunConfig, rows: int, say: Callable[[str], None] | None) -> None:
+    """Prints the batch arithmetic over so many rows of data and the effective strengths; nothing where ``say`` is None."""
     if say is None:
         return
     trained = sum(p.numel() for p in run.parameters)
@@ -27,14 +27,13 @@ def announce(run: Run, config: RunConfig, say: Callable[[str], None] | None) -> 
     say(f"effective rate {rate}, {config.train.lr_scheduler}, {config.train.optimizer}")
     product = f"{plan.batch_size} rows x {plan.accumulation} accumulated x {plan.world} processes"
     say(f"batch          {product} = {plan.rows_per_step} rows per step")
-    epochs = config.train.max_train_steps * plan.rows_per_step / plan.rows
-    say(f"data           {plan.rows} rows, {config.train.max_train_steps} steps, {epochs:.2f} epochs")
+    epochs = config.train.max_train_steps * plan.rows_per_step / rows
+    say(f"data           {rows} rows, {config.train.max_train_steps} steps, {epochs:.2f} epochs")
     say(f"trained        {trained:,} of {total:,} parameters ({config.adapter.name}) on {run.accelerator.device}")
 
 
-def dry_run(run: Run, batch: Any, config: RunConfig) -> None:
-    """Takes one step on one batch without keeping it, and prints its numbers, time, memory and the planned outputs."""
-    micro_batches = iter([batch] * run.plan.accumulation)
+def dry_run(run: Run, micro_batches: Iterator[Any], config: RunConfig) -> None:
+    """Takes one step without keeping it, and prints its numbers, time, memory and the planned outputs."""
     device = run.accelerator.device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

@@ -5,6 +5,9 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mmalign.config import AdapterConfig, FullConfig, LoraAdapterConfig
@@ -13,25 +16,30 @@ from mmalign.errors import UserError
 from mmalign.training.reference import AdapterOff, FrozenCopy, copy_of
 
 ADAPTER_NAME = "mmalign"
+STATE_FILE = "trainable.safetensors"
 
 
 class LoraTraining:
     """A LoRA (or DoRA) inside the denoiser; the reference is the denoiser with this adapter off.
 
     Raises:
-        UserError: no layer of the denoiser matches the targets.
+        UserError: no layer of the denoiser matches the targets, or DoRA is asked for on half-precision weights.
     """
 
-    def __init__(self, family: DiffusionFamily, config: LoraAdapterConfig, seed: int):
+    def __init__(self, family: DiffusionFamily, config: LoraAdapterConfig, seed: int, autocast: bool = False):
         self.family, self.module = family, family.denoiser
+        if config.dora and self.module.dtype != torch.float32:
+            raise UserError("adapter.dora in half precision does not start at the reference; set model.dtype float32, or leave dora out")
+        self.before = ModuleState(self.module)
         self.module.requires_grad_(False)
-        loaded = list(self.module.active_adapters()) if getattr(self.module, "_hf_peft_config_loaded", False) else []
+        loaded = enabled_adapters(self.module)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # peft draws the first weights from the global generator
             self._add(self._peft_config(config))
         self.module.set_adapter([*loaded, ADAPTER_NAME])
+        self.module.enable_adapters()
         for name, parameter in self.module.named_parameters():
-            mine = f".{ADAPTER_NAME}" in name
+            mine = f".{ADAPTER_NAME}." in name
             parameter.requires_grad_(mine)
             if mine:
                 parameter.data = parameter.data.float()  # small updates vanish in half precision
@@ -51,68 +59,131 @@ class LoraTraining:
         try:
             self.module.add_adapter(peft_config, adapter_name=ADAPTER_NAME)
         except ValueError as error:
+            self.before.restore()
             targets = ", ".join(sorted(peft_config.target_modules))
             raise UserError(f"adapter.targets ({targets}) fit no layer of {type(self.module).__name__}: {error}") from error
 
-    def state(self) -> dict[str, Tensor]:
-        """The trained tensors by name."""
+    def _tensors(self) -> dict[str, Tensor]:
         return get_peft_model_state_dict(self.module, adapter_name=ADAPTER_NAME)
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Puts saved tensors back. Raises UserError where they fit another rank, target list or model."""
-        own = self.state()
-        if set(own) != set(state) or any(own[name].shape != state[name].shape for name in own):
-            raise UserError("the checkpoint's LoRA has other layers or another rank than this configuration; resume with its own")
-        set_peft_model_state_dict(self.module, state, adapter_name=ADAPTER_NAME)
 
     def save(self, folder: Path) -> None:
         """Writes ``pytorch_lora_weights.safetensors``, which ``pipe.load_lora_weights(folder)`` reads."""
-        layers = {f"{self.family.denoiser_name}_lora_layers": self.state()}
+        layers = {f"{self.family.denoiser_name}_lora_layers": self._tensors()}
         metadata = {f"{self.family.denoiser_name}_lora_adapter_metadata": self.module.peft_config[ADAPTER_NAME].to_dict()}
         type(self.family.pipe).save_lora_weights(folder, **layers, **_jsonable(metadata))
 
+    def save_state(self, folder: Path) -> None:
+        """Writes the adapter for the stock libraries and, under peft's own names, for ``load_state``."""
+        self.save(folder)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors().items()}, folder / STATE_FILE)
+
+    def load_state(self, folder: Path) -> None:
+        """Puts the adapter of a checkpoint back. Raises UserError where it is damaged or of another shape."""
+        state, own = _read(folder / STATE_FILE), self._tensors()
+        if set(own) != set(state) or any(own[name].shape != state[name].shape for name in own):
+            raise UserError(f"the LoRA in {folder} has other layers or another rank than this configuration; resume with its own")
+        set_peft_model_state_dict(self.module, state, adapter_name=ADAPTER_NAME)
+
     def remove(self) -> None:
         """Takes the adapter out again: the user's pipeline is as it was."""
-        self.module.delete_adapters(ADAPTER_NAME)
+        if set(self.module.peft_config) == {ADAPTER_NAME}:
+            self.module.unload_lora()  # the layers' wrappers too
+        else:
+            self.module.delete_adapters(ADAPTER_NAME)
+        self.before.restore()
 
 
 class FullTraining:
-    """All weights of the denoiser; the reference is a frozen copy."""
+    """All weights of the denoiser; the reference is a frozen copy.
 
-    def __init__(self, family: DiffusionFamily, config: FullConfig, seed: int):
-        self.family, self.module = family, family.denoiser
+    Raises:
+        UserError: the weights are in half precision and the forward is not.
+    """
+
+    def __init__(self, family: DiffusionFamily, config: FullConfig, seed: int, autocast: bool = False):
+        self.family, self.module, self.dtype = family, family.denoiser, family.denoiser.dtype
+        if self.dtype != torch.float32 and not autocast:
+            remedy = "set train.mixed_precision bf16, or model.dtype float32"
+            raise UserError(f"full training keeps float32 weights beside a half-precision reference: {remedy}")
+        self.before = ModuleState(self.module)
         self.reference = FrozenCopy(copy_of(self.module))
         # half-precision master weights lose small updates
         self.module.to(torch.float32).requires_grad_(True)
-
-    def state(self) -> dict[str, Tensor]:
-        """The trained tensors by name."""
-        return self.module.state_dict()
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Puts saved tensors back. Raises UserError where they belong to another model."""
-        try:
-            self.module.load_state_dict(state)
-        except RuntimeError as error:
-            raise UserError(f"the checkpoint belongs to another model: {str(error).splitlines()[0]}") from error
 
     def save(self, folder: Path) -> None:
         """Writes the denoiser as diffusers does, into a subfolder of its name."""
         self.module.save_pretrained(folder / self.family.denoiser_name, safe_serialization=True)
 
+    def save_state(self, folder: Path) -> None:
+        """Writes the float32 weights, once, as diffusers does."""
+        self.save(folder)
+
+    def load_state(self, folder: Path) -> None:
+        """Puts the weights of a checkpoint back. Raises UserError where they are damaged or another model's."""
+        try:
+            saved = type(self.module).from_pretrained(folder, subfolder=self.family.denoiser_name, dtype=torch.float32)
+            self.module.load_state_dict(saved.state_dict())
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UserError(f"the checkpoint {folder} cannot be read, or is another model's: {str(error).splitlines()[0]}") from error
+
     def remove(self) -> None:
         """Puts the weights from before training back into the user's pipeline."""
         self.module.load_state_dict(self.reference.module.state_dict())
-        self.module.to(self.reference.module.dtype)
+        self.module.to(self.dtype)
+        self.before.restore()
+
+
+class ModuleState:
+    """What training switches on a user's module, to be put back after it."""
+
+    def __init__(self, module: nn.Module):
+        self.module, self.training = module, module.training
+        self.requires_grad = {_plain(name): parameter.requires_grad for name, parameter in module.named_parameters()}
+        self.disabled = {name: layer._disable_adapters for name, layer in _lora_layers(module)}
+
+    def restore(self) -> None:
+        """Puts back which parameters require gradients, which adapters were off, and the mode."""
+        for name, layer in _lora_layers(self.module):
+            layer._disable_adapters = self.disabled.get(name, layer._disable_adapters)
+        for name, parameter in self.module.named_parameters():
+            parameter.requires_grad_(self.requires_grad.get(_plain(name), False))
+        self.module.train(self.training)
+
+
+def _plain(name: str) -> str:
+    """A parameter's name without peft's wrapper around its layer."""
+    return name.replace(".base_layer.", ".")
+
+
+def _lora_layers(module: nn.Module) -> list[tuple[str, BaseTunerLayer]]:
+    return [(name, layer) for name, layer in module.named_modules() if isinstance(layer, BaseTunerLayer)]
+
+
+def enabled_adapters(module: nn.Module) -> list[str]:
+    """The adapters of the user's that are on: part of the base that the policy starts from."""
+    on = [layer for _, layer in _lora_layers(module) if not layer._disable_adapters]
+    return list(dict.fromkeys(name for layer in on for name in layer.active_adapters))
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be read ({error}); remove this checkpoint and resume from an earlier one") from error
 
 
 Trainable = LoraTraining | FullTraining
 
 
-def trainable(family: DiffusionFamily, config: AdapterConfig, seed: int) -> Trainable:
-    """Makes the denoiser trainable as the configuration says."""
+def trainable(family: DiffusionFamily, config: AdapterConfig, seed: int, autocast: bool = False) -> Trainable:
+    """Makes the denoiser trainable as the configuration says.
+
+    Args:
+        seed: of the adapter's first weights.
+        autocast: whether the forward runs in half precision by autocast.
+    """
     kind = FullTraining if config.name == "full" else LoraTraining
-    made = kind(family, config, seed)
+    made = kind(family, config, seed, autocast)
     made.module.eval()  # dropout would make policy and reference differ at equal weights
     return made
 

@@ -37,9 +37,8 @@ class Validation:
             self.run.ema.store(self.run.parameters)
             self.run.ema.copy_to(self.run.parameters)
         seeds = range(self.config.seed, self.config.seed + len(self.config.prompts))
-        with self.run.accelerator.autocast():
-            call = {name: getattr(self.config, name) for name in ("num_inference_steps", "guidance_scale")}
-            pictures = self.family.sample(self.config.prompts, list(seeds), **call)
+        call = {name: getattr(self.config, name) for name in ("num_inference_steps", "guidance_scale")}
+        pictures = self.family.sample(self.config.prompts, list(seeds), **call)
         if self.run.ema is not None:
             self.run.ema.restore(self.run.parameters)
         save_grid(pictures, self.run.output_dir / SAMPLES / f"step-{step:06d}.png")

@@ -9,6 +9,15 @@ from mmalign.data.schema import Example
 from mmalign.data.write import write_pickapic
 from tests import tiny
 
+TRAIN = {
+    "max_train_steps": 6,
+    "train_batch_size": 2,
+    "learning_rate": 1e-3,
+    "checkpointing_steps": 2,
+    "logging_steps": 1,
+    "report_to": "none",
+}
+
 
 def picture(generator, brightness):
     """Noise around a brightness in 0 to 255."""
@@ -43,7 +52,7 @@ def configured(base, pairs, tmp_path):
             "adapter": {"name": "lora", "rank": 4},
             "data": {"source": str(pairs)},
             "method": {"name": "diffusion_dpo", "beta": 500},
-            "train": {"max_train_steps": 6, "train_batch_size": 2, "learning_rate": 1e-3, "checkpointing_steps": 2, "report_to": "none"},
+            "train": dict(TRAIN),
             "output_dir": str(tmp_path / out),
         }
         for section, fields in changes.items():

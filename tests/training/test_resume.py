@@ -130,16 +130,50 @@ def test_a_longer_run_goes_on_from_the_end(configured):
     [
         ({"seed": 5}, "seed = 0"),
         ({"train": {"train_batch_size": 1}}, "rows_per_step = 2"),
-        ({"adapter": {"rank": 8}}, "rank"),
+        ({"adapter": {"name": "lora", "rank": 8}}, "adapter.rank = 4"),
+        ({"method": {"beta": 100}}, "method.beta = 500"),
+        ({"train": {"learning_rate": 1e-5}}, "train.learning_rate = 0.001"),
+        ({"train": {"ema_decay": 0.9}}, "train.ema_decay = None"),
+        ({"train": {"optimizer": "adafactor"}}, "train.optimizer = adamw"),
+        ({"data": {"resolution": 8}}, "the encoded data"),
         ({"train": {"resume_from_checkpoint": "checkpoint-99"}}, "checkpoint-6"),
     ],
     ids=str,
 )
 def test_what_does_not_fit_the_checkpoint_is_refused(configured, changes, said):
-    train(configured())
+    out = train(configured())
+    before = (out / "config.yaml").read_text()
     changes = {**changes, "train": AGAIN | changes.get("train", {})}
     with pytest.raises(UserError, match=said):
         train(configured(**changes))
+    assert (out / "config.yaml").read_text() == before
+
+
+def test_a_replacement_broken_off_between_two_renames_is_put_back(configured):
+    expected = train(configured("whole"))
+    out = train(configured("broken", train={"max_train_steps": 4}))
+    newest = checkpoint.checkpoints(out)[-1]
+    newest.rename(out / f".{newest.name}.old.tmp")
+    (out / ".checkpoint-4.new.tmp").mkdir()
+    assert_equal_runs(expected, train(configured("broken", train=AGAIN)))
+    assert not list(out.glob(".*"))
+
+
+def test_a_folder_without_its_last_file_is_no_checkpoint(configured):
+    out = train(configured())
+    (out / "checkpoint-9").mkdir()
+    assert checkpoint.find(out, "latest").name == "checkpoint-6"
+
+
+def test_full_training_resumes_exactly(configured):
+    whole = {"adapter": {"name": "full"}}
+    expected = train(configured("whole", **whole))
+    with pytest.raises(Interrupted):
+        interrupted_at(3, lambda: train(configured("part", **whole)))
+    out = train(configured("part", train=AGAIN, **whole))
+    assert (expected / "metrics.jsonl").read_text() == (out / "metrics.jsonl").read_text()
+    left, right = (load_file(folder / "unet" / "diffusion_pytorch_model.safetensors") for folder in (expected, out))
+    assert all(torch.equal(left[name], right[name]) for name in left)
 
 
 def test_a_damaged_checkpoint_is_named(configured):

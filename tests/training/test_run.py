@@ -133,6 +133,38 @@ def test_a_dry_run_says_all_and_writes_nothing(configured, capsys, tmp_path):
     assert not (tmp_path / "never").exists()
 
 
+def test_a_dry_run_encodes_its_one_batch_alone(configured, tmp_path, monkeypatch):
+    encoded = []
+    original = DiffusionFamily.encode_images
+    monkeypatch.setattr(DiffusionFamily, "encode_images", lambda self, pixels: encoded.append(len(pixels)) or original(self, pixels))
+    train(configured(data={"cache_dir": str(tmp_path / "cache")}), dry_run=True)
+    assert sum(encoded) == 4
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model": {"dtype": "bfloat16"}, "adapter": {"name": "full"}}, "mixed_precision bf16"),
+        ({"model": {"dtype": "bfloat16"}, "adapter": {"name": "lora", "dora": True}}, "model.dtype float32"),
+        ({"train": {"mixed_precision": "fp16"}}, "needs a GPU"),
+        ({"adapter": {"name": "lora", "targets": ["nothing"]}}, "nothing"),
+    ],
+    ids=str,
+)
+def test_what_cannot_train_is_refused(configured, changes, said):
+    with pytest.raises(UserError, match=said):
+        train(configured(**changes))
+
+
+def test_skipped_steps_of_fp16_move_nothing_and_end_the_run_when_they_do_not_stop(configured, monkeypatch):
+    from accelerate.optimizer import AcceleratedOptimizer
+
+    monkeypatch.setattr(AcceleratedOptimizer, "step_was_skipped", property(lambda self: True))
+    with pytest.raises(UserError, match="30 steps in a row"):
+        train(configured(train={"max_train_steps": 40, "checkpointing_steps": 100, "lr_scheduler": "cosine"}))
+
+
 def test_a_rate_that_breaks_the_model_is_stopped_with_step_and_rows(configured):
     with pytest.raises(UserError, match=r"not a finite number at step \d+.*pairs.parquet, row \d+.*learning_rate"):
         train(configured(train={"learning_rate": 1e30, "max_train_steps": 20, "max_grad_norm": None}))
@@ -151,3 +183,17 @@ def test_the_pipeline_in_memory_is_given_back(configured, base):
     train(configured(train={"mixed_precision": "bf16"}), pipe=pipe)
     assert torch.equal(family.sample(["a cat"], [0], num_inference_steps=2), before)
     assert not any("lora" in name for name, _ in pipe.unet.named_parameters())
+    assert all(parameter.requires_grad for parameter in pipe.unet.parameters())
+
+
+def test_an_adapter_that_was_off_stays_off(configured, base):
+    from peft import LoraConfig
+
+    pipe = pipelines.open_pipeline(base)
+    pipe.unet.add_adapter(LoraConfig(r=2, target_modules=["to_q"], init_lora_weights=False), adapter_name="first")
+    pipe.unet.disable_adapters()
+    family = pipelines.load(pipe)
+    before = family.sample(["a cat"], [0], num_inference_steps=2)
+    out = train(configured(), pipe=pipe)
+    assert metrics(out)[0]["loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert torch.equal(family.sample(["a cat"], [0], num_inference_steps=2), before)

@@ -1,0 +1,83 @@
+"""Encoded preferences as a data set: rows of cached tensors, and how rows become a batch."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mmalign.data.cache import TensorCache, digest
+from mmalign.diffusion.policy import DiffusionBatch
+from mmalign.training.order import generator
+
+CONDITIONING = "conditioning."
+
+
+@dataclass(frozen=True)
+class Row:
+    """One example's keys in the cache."""
+
+    prompt: str
+    images: tuple[str, ...]
+    flipped: tuple[str, ...]
+    origin: str
+    weight: float
+
+
+class EncodedExamples(Dataset):
+    """Rows of cached tensors, addressed by (row, position) so that caption dropout and flips follow from the position alone.
+
+    Args:
+        rows: keys of the examples.
+        cache: where the tensors are.
+        empty_prompt: key of the empty prompt's embeddings.
+        caption_dropout: share of draws in which the prompt is left empty, for all candidates of the row.
+        seed: the run's seed.
+    """
+
+    def __init__(self, rows: Sequence[Row], cache: TensorCache, empty_prompt: str, caption_dropout: float, seed: int):
+        self.rows, self.cache, self.empty_prompt, self.caption_dropout, self.seed = rows, cache, empty_prompt, caption_dropout, seed
+
+    def digest(self) -> str:
+        """Tells data sets apart: prompts, images, preprocessing, encoders, weights and order."""
+        return digest([[row.prompt, row.images, row.flipped, row.weight] for row in self.rows])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, item: tuple[int, int]) -> DiffusionBatch:
+        """A batch of one row."""
+        index, position = item
+        row = self.rows[index]
+        dropped, flipped = torch.rand(2, generator=generator(self.seed, "augment", position)).tolist()
+        prompt = self.cache.get(self.empty_prompt if dropped < self.caption_dropout else row.prompt)
+        images = [self.cache.get(key) for key in (row.flipped if row.flipped and flipped < 0.5 else row.images)]
+        stacked = {name: torch.stack([image[name] for image in images])[None] for name in images[0]}
+        return DiffusionBatch(
+            latent_mean=stacked.pop("mean"),
+            latent_std=stacked.pop("std"),
+            prompt_conditioning={name: value[None] for name, value in prompt.items()},
+            image_conditioning={name.removeprefix(CONDITIONING): value for name, value in stacked.items()},
+            origins=(row.origin,),
+            weights=torch.tensor([row.weight]),
+            positions=(position,),
+        )
+
+
+def collate(rows: Sequence[DiffusionBatch]) -> DiffusionBatch:
+    """Rows of one as one batch."""
+
+    def joined(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
+        parts = list(parts)
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    return DiffusionBatch(
+        latent_mean=torch.cat([row.latent_mean for row in rows]),
+        latent_std=torch.cat([row.latent_std for row in rows]),
+        prompt_conditioning=joined(row.prompt_conditioning for row in rows),
+        image_conditioning=joined(row.image_conditioning for row in rows),
+        origins=tuple(origin for row in rows for origin in row.origins),
+        weights=torch.cat([row.weights for row in rows]),
+        positions=tuple(position for row in rows for position in row.positions),
+    )

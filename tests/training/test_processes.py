@@ -1,0 +1,39 @@
+"""Two processes are one with the larger batch: the same rows, the same draws, the same weights up to rounding."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mmalign.config import save_resolved
+from mmalign.training.run import train
+
+LORA = "pytorch_lora_weights.safetensors"
+
+
+def launched(config, path, processes=2):
+    """Runs ``mmalign train`` in so many processes that talk over gloo."""
+    save_resolved(config, path)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m", "mmalign", "train", str(path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *launcher], env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return config.output_dir
+
+
+def test_two_processes_are_one_with_twice_the_batch(configured, tmp_path):
+    settings = {"max_train_steps": 4, "gradient_accumulation_steps": 2}
+    one = train(configured("one", train=settings | {"train_batch_size": 2}))
+    cache = {"cache_dir": str(tmp_path / "cache")}
+    two = launched(configured("two", train=settings | {"train_batch_size": 1}, data=cache), tmp_path / "two.yaml")
+    for left, right in zip(*(map(json.loads, (out / "metrics.jsonl").read_text().splitlines()) for out in (one, two)), strict=True):
+        assert left == pytest.approx(right, rel=5e-3, abs=1e-4)
+    first, second = (load_file(out / LORA) for out in (one, two))
+    assert max((first[name] - second[name]).abs().max() for name in first) < 2e-5
+    moved = max(tensor.abs().max() for name, tensor in first.items() if "lora_B" in name or "up" in name)
+    assert moved > 1e-3
+    assert torch.isfinite(moved)
