@@ -1,6 +1,6 @@
 """Preference pairs from a model's own pictures: draw several per prompt, score them, keep the best against the worst."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -47,8 +47,8 @@ def sample_pairs(
     min_gap: float = 0.0,
     batch_size: int = 16,
     progress: bool = True,
-) -> list[Example]:
-    """Pairs (best, worst) of the pictures drawn for each prompt, preferred first.
+) -> Iterator[Example]:
+    """Pairs (best, worst) of the pictures drawn for each prompt, preferred first, as they are made: a batch of pictures is held at a time.
 
     Args:
         sampler: draws pictures (N, 3, H, W) in [0, 1] of prompts and seeds.
@@ -66,23 +66,30 @@ def sample_pairs(
     if per_prompt < 2:
         raise UserError(f"per_prompt is {per_prompt}; a pair needs two pictures or more")
     requests = [(index, draw) for index in range(len(prompts)) for draw in range(per_prompt)]
-    pictures, scores = [], []
+    pictures, scores, kept, first = torch.empty(0), torch.empty(0), 0, 0
     with tqdm(total=len(requests), desc="drawing candidates", unit="image", disable=not progress) as bar:
         for start in range(0, len(requests), batch_size):
             part = requests[start : start + batch_size]
-            texts = [prompts[index] for index, _ in part]
-            images = sampler(texts, [picture_seed(seed, index, draw, per_prompt) for index, draw in part])
-            pictures.append((images * 255).round().clamp(0, 255).byte())
-            # what is written is what is scored: eight bits
-            scores.append(torch.stack([label.reward.score(pictures[-1].float() / 255, texts) for label in labels.values()], dim=-1))
+            drawn, scored = _draw(sampler, [prompts[i] for i, _ in part], [picture_seed(seed, *r, per_prompt) for r in part], labels)
+            pictures = drawn if len(pictures) == 0 else torch.cat([pictures, drawn])
+            scores = scored if len(scores) == 0 else torch.cat([scores, scored])
             bar.update(len(part))
-    shaped = torch.cat(pictures).unflatten(0, (len(prompts), per_prompt)), torch.cat(scores).unflatten(0, (len(prompts), per_prompt))
-    examples = [e for i, prompt in enumerate(prompts) if (e := _pair(prompt, i, shaped[0][i], shaped[1][i], labels, min_gap)) is not None]
-    if not examples:
-        raise UserError(
-            f"none of {len(prompts)} prompts gave a pair whose scores differ by more than {min_gap:g}; draw more, or lower min_gap"
-        )
-    return examples
+            while len(pictures) >= per_prompt:
+                pair = _pair(prompts[first], first, pictures[:per_prompt], scores[:per_prompt], labels, min_gap)
+                pictures, scores, first = pictures[per_prompt:], scores[per_prompt:], first + 1
+                if pair is not None:
+                    kept += 1
+                    bar.set_postfix(pairs=f"{kept} of {first}")
+                    yield pair
+    if not kept:
+        remedy = "draw more, or lower min_gap"
+        raise UserError(f"none of {len(prompts)} prompts gave a pair whose scores differ by more than {min_gap:g}; {remedy}")
+
+
+def _draw(sampler: Sampler, prompts: list[str], seeds: list[int], labels: Mapping[str, Label]) -> tuple[Tensor, Tensor]:
+    """Pictures (N, 3, H, W) uint8 and their scores (N, number of rewards); what is written is what is scored: eight bits."""
+    pictures = (sampler(prompts, seeds) * 255).round().clamp(0, 255).byte()
+    return pictures, torch.stack([label.reward.score(pictures.float() / 255, prompts) for label in labels.values()], dim=-1)
 
 
 def run(config: PairsConfig) -> Path:

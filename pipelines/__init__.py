@@ -85,7 +85,8 @@ def open_pipeline(
         empty = {name: None for name, value in index.items() if value == [None, None]}
         return DiffusionPipeline.from_pretrained(place, dtype=number, **empty | given)
     except OSError as error:
-        raise UserError(f"cannot load a pipeline from {source}: {str(error).splitlines()[0]}") from error
+        hint = "; its files are the fp16 variant: set variant fp16" if any(Path(place).glob("*/*.fp16.*")) and variant is None else ""
+        raise UserError(f"cannot load a pipeline from {source}: {str(error).splitlines()[0]}{hint}") from error
 
 
 def looks_local(place: str) -> bool:

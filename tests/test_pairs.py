@@ -39,7 +39,7 @@ def colors(example):
 
 
 def test_the_reddest_wins_against_the_least_red():
-    pairs = sample_pairs(sampler, PROMPTS, {"red": Label(Channel(0))}, per_prompt=5, seed=3, progress=False)
+    pairs = list(sample_pairs(sampler, PROMPTS, {"red": Label(Channel(0))}, per_prompt=5, seed=3, progress=False))
     assert [pair.prompt for pair in pairs] == PROMPTS
     for index, pair in enumerate(pairs):
         drawn = sampler([""] * 5, [(3 << 32) + index * 5 + draw for draw in range(5)])[:, 0, 0, 0]
@@ -51,7 +51,7 @@ def test_the_reddest_wins_against_the_least_red():
 
 def test_what_must_not_get_worse_does_not():
     labels = {"red": Label(Channel(0)), "green": Label(Channel(1), weight=0.0, never_worse=True)}
-    pairs = sample_pairs(sampler, PROMPTS, labels, per_prompt=6, progress=False)
+    pairs = list(sample_pairs(sampler, PROMPTS, labels, per_prompt=6, progress=False))
     assert pairs
     for pair in pairs:
         best, worst = colors(pair)
@@ -70,21 +70,21 @@ def test_the_label_is_the_weighted_sum():
 def test_ties_and_small_gaps_are_left_out():
     gaps = [p.scores[0] - p.scores[1] for p in sample_pairs(sampler, PROMPTS, {"red": Label(Channel(0))}, progress=False)]
     threshold = sorted(gaps)[2]
-    kept = sample_pairs(sampler, PROMPTS, {"red": Label(Channel(0))}, min_gap=threshold, progress=False)
+    kept = list(sample_pairs(sampler, PROMPTS, {"red": Label(Channel(0))}, min_gap=threshold, progress=False))
     assert len(kept) == 3
     with pytest.raises(UserError, match="none of 6 prompts"):
-        sample_pairs(sampler, PROMPTS, {"red": Label(Channel(0))}, min_gap=1.0, progress=False)
+        list(sample_pairs(sampler, PROMPTS, {"red": Label(Channel(0))}, min_gap=1.0, progress=False))
     with pytest.raises(UserError, match="two pictures"):
-        sample_pairs(sampler, PROMPTS, {"red": Label(Channel(0))}, per_prompt=1, progress=False)
+        list(sample_pairs(sampler, PROMPTS, {"red": Label(Channel(0))}, per_prompt=1, progress=False))
 
 
 def test_the_batch_size_changes_nothing():
-    first, second = (sample_pairs(sampler, PROMPTS, {"red": Label(Channel(0))}, batch_size=size, progress=False) for size in (1, 7))
+    first, second = (list(sample_pairs(sampler, PROMPTS, {"red": Label(Channel(0))}, batch_size=size, progress=False)) for size in (1, 7))
     assert first == second
 
 
 def test_the_file_is_read_back_with_the_same_preferences(tmp_path):
-    pairs = sample_pairs(sampler, PROMPTS, {"red": Label(Channel(0))}, progress=False)
+    pairs = list(sample_pairs(sampler, PROMPTS, {"red": Label(Channel(0))}, progress=False))
     write_pickapic(pairs, tmp_path / "pairs.parquet")
     read = data.load("auto", tmp_path / "pairs.parquet")
     assert [(e.prompt, e.images, e.scores) for e in read] == [(e.prompt, e.images, e.scores) for e in pairs]

@@ -328,5 +328,9 @@ def test_loading_by_name_and_what_is_refused(tmp_path):
         pipelines.load("sdx", tmp_path)
     with pytest.raises(UserError, match="no such folder"):
         pipelines.load("sdxl", tmp_path / "nowhere")
+    tiny.sd().save_pretrained(tmp_path / "half", variant="fp16")
+    with pytest.raises(UserError, match="set variant fp16"):
+        pipelines.load(tmp_path / "half")
+    assert pipelines.load(tmp_path / "half", variant="fp16")
     with pytest.raises(UserError, match="model_index"):
         pipelines.load("sdxl", tmp_path / "unet")
