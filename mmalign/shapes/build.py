@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,21 @@ from mmalign.shapes import models
 from mmalign.shapes.captions import prompts
 from mmalign.shapes.recipes import denoise, sd, sd3, sdxl, text, vae
 from mmalign.shapes.recipes.assess import assess, sample
+from mmalign.shapes.recipes.denoise import Round
 from mmalign.shapes.recipes.loop import Fit
 
 LOG = logging.getLogger(__name__)
 
 DRAWS = 12  # styles of each seen caption among the latents
-STEPS = {"vae": 2800, "text": 400, "sdxl": 2200, "sdxl_epsilon": 2200, "sd3": 2200, "sd": 2200}
+STEPS = {"vae": 2800, "text": 400}
+ROUNDS = {
+    "sdxl": (Round(2200, 6e-3, caption_noise=0.35), Round(900, 4e-3, caption_noise=0.1)),
+    "sdxl_epsilon": (Round(1600, 6e-3, caption_noise=0.1),),
+    "sd3": (Round(1400, 8e-3),),
+    "sd": (Round(1600, 6e-3, caption_noise=0.1),),
+}
 ASSESSED = {"steps": 16, "guidance": 3.0}
+Rounds = Sequence[Round]
 PACKAGES = ("torch", "diffusers", "transformers")
 
 
@@ -75,7 +83,7 @@ def prepare(seed: int, effort: float = 1.0, vae_from: Path | None = None) -> Sha
 def build(name: str, shared: Shared, folder: Path, seed: int, effort: float = 1.0) -> dict[str, Any]:
     """Train one pipeline, write it in half precision with ``recipe.json``, and return that record."""
     start = time.time()
-    fitted, pipe = BUILDERS[name](shared, seed + 10, _steps(name, effort))
+    fitted, pipe = BUILDERS[name](shared, seed + 10, _rounds(name, effort))
     write(pipe, folder)
     held_out = prompts("final")[: max(8, round(240 * effort))]
     accuracy = assess(sample(type(pipe).from_pretrained(folder), held_out, **ASSESSED), held_out)
@@ -84,7 +92,6 @@ def build(name: str, shared: Shared, folder: Path, seed: int, effort: float = 1.
         "pipeline": type(pipe).__name__,
         "seed": seed,
         "effort": effort,
-        "caption_noise": denoise.CAPTION_NOISE,
         "training": {**shared.record, "denoiser": fitted.record},
         "parameters": {part: sum(p.numel() for p in module.parameters()) for part, module in parts.items()},
         "assessed": {"split": "final", "prompts": len(held_out), **ASSESSED},
@@ -110,23 +117,23 @@ def write(pipe: Any, folder: Path) -> None:
     pipe.to(torch.float32)
 
 
-def _build_sdxl(prediction: str) -> Callable[[Shared, int, int], tuple[Fit, Any]]:
-    def run(shared: Shared, seed: int, steps: int) -> tuple[Fit, Any]:
-        fitted = sdxl.train_base(shared.latents, sdxl.conditions(shared.words, shared.encoders), prediction, seed, steps)
+def _build_sdxl(prediction: str) -> Callable[[Shared, int, Rounds], tuple[Fit, Any]]:
+    def run(shared: Shared, seed: int, rounds: Rounds) -> tuple[Fit, Any]:
+        fitted = sdxl.train_base(shared.latents, sdxl.conditions(shared.words, shared.encoders), prediction, rounds, seed)
         encoders = (text.without_projection(shared.encoders[0]), shared.encoders[1])
         return fitted, sdxl.pipeline(shared.vae, shared.words, encoders, fitted.model, prediction)
 
     return run
 
 
-def _build_sd3(shared: Shared, seed: int, steps: int) -> tuple[Fit, Any]:
-    fitted = sd3.train_base(shared.latents, sd3.conditions(shared.words, shared.encoders), seed, steps)
+def _build_sd3(shared: Shared, seed: int, rounds: Rounds) -> tuple[Fit, Any]:
+    fitted = sd3.train_base(shared.latents, sd3.conditions(shared.words, shared.encoders), rounds, seed)
     return fitted, sd3.pipeline(shared.vae, shared.words, shared.encoders, fitted.model)
 
 
-def _build_sd(shared: Shared, seed: int, steps: int) -> tuple[Fit, Any]:
+def _build_sd(shared: Shared, seed: int, rounds: Rounds) -> tuple[Fit, Any]:
     encoder = text.without_projection(shared.encoders[0])
-    fitted = sd.train_base(shared.latents, sd.conditions(shared.words, encoder), seed, steps)
+    fitted = sd.train_base(shared.latents, sd.conditions(shared.words, encoder), rounds, seed)
     return fitted, sd.pipeline(shared.vae, shared.words, encoder, fitted.model)
 
 
@@ -140,6 +147,10 @@ def _built_vae(folder: Path) -> Fit:
         raise UserError(f"--vae {folder} holds no recipe.json; give the folder of a pipeline that `mmalign shapes build` has written")
     record = json.loads((folder / "recipe.json").read_text())["training"]["vae"]
     return Fit(AutoencoderKL.from_pretrained(folder / "vae").requires_grad_(False), record)
+
+
+def _rounds(name: str, effort: float) -> Rounds:
+    return [replace(stretch, steps=max(2, round(stretch.steps * effort))) for stretch in ROUNDS[name]]
 
 
 def _steps(name: str, effort: float) -> int:

@@ -5,8 +5,9 @@ weighs the shape and its edge five times as much. Captions are wrong now and the
 them draws clean pictures, but not always of what it is asked for, and preferences have something to put right.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,7 @@ from mmalign.shapes.scene import ATTRIBUTES
 
 REGION_WEIGHT = 4.0
 EDGE = 3.0  # pixels around the shape that belong to its region
-CAPTION_NOISE = 0.35  # chance that a word about an attribute tells nothing of its picture
+EMA = 0.995
 DROPOUT = 0.1  # share of captions left out, half as the empty prompt and half as zeros
 
 
@@ -62,34 +63,64 @@ def cache_latents(vae: nn.Module, draws: int, generator: torch.Generator) -> Lat
     return Latents(torch.cat(clean), torch.cat(weight), torch.arange(len(attributes)).repeat(draws))
 
 
+@dataclass(frozen=True)
+class Round:
+    """A stretch of training: its steps, its first learning rate, and the chance that a word about an attribute tells nothing."""
+
+    steps: int
+    rate: float
+    caption_noise: float = 0.0
+
+
 def train(
     denoiser: nn.Module,
     predict: Predict,
     noising: Noising,
     latents: Latents,
     conditions: Conditions,
-    generator: torch.Generator,
-    *,
-    steps: int,
-    rate: float,
-    batch: int = 32,
+    rounds: Sequence[Round],
+    seed: int,
     name: str = "denoiser",
 ) -> Fit:
-    """Train a denoiser; ``noising(clean, noise, u)`` gives noisy latents, timesteps and targets for u in [0, 1)."""
+    """Train a denoiser in rounds; ``noising(clean, noise, u)`` gives noisy latents, timesteps and targets for u in [0, 1)."""
+    records = []
+    for index, stretch in enumerate(rounds):
+        generator = torch.Generator().manual_seed(seed + 1000 * index)
+        batches = _batches(latents, conditions, noising, caption_chances(stretch.caption_noise), generator)
 
-    chances = caption_chances(CAPTION_NOISE)
+        def loss(step: int, batches: Iterator[Batch] = batches) -> Tensor:
+            batch = next(batches)
+            difference = predict(batch.noisy, batch.timesteps, batch.embeds, batch.pooled) - batch.target
+            return (batch.weight * difference.square()).mean()
 
-    def loss(step: int) -> Tensor:
-        rows = torch.randint(len(latents.clean), (batch,), generator=generator)
-        clean, weight = latents.clean[rows], latents.weight[rows]
+        done = fit(denoiser.requires_grad_(True), loss, stretch.steps, stretch.rate, ema=EMA, muon=True, name=name)
+        records.append({**asdict(stretch), **done.record})
+    return Fit(denoiser, {"rounds": records})
+
+
+class Batch(NamedTuple):
+    """What one step learns from."""
+
+    noisy: Tensor
+    timesteps: Tensor
+    embeds: Tensor
+    pooled: Tensor | None
+    target: Tensor
+    weight: Tensor
+
+
+def _batches(
+    latents: Latents, conditions: Conditions, noising: Noising, chances: Tensor, generator: torch.Generator, size: int = 32
+) -> Iterator[Batch]:
+    while True:
+        rows = torch.randint(len(latents.clean), (size,), generator=generator)
+        clean = latents.clean[rows]
         noise = torch.randn(clean.shape, generator=generator)
-        u = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
+        u = (torch.arange(size) + torch.rand(size, generator=generator)) / size
         noisy, timesteps, target = noising(clean, noise, u)
         captions = torch.multinomial(chances[latents.caption[rows]], 1, generator=generator)[:, 0]
         embeds, pooled = conditions.rows(_drop(captions, len(conditions.embeds), generator))
-        return (weight * (predict(noisy, timesteps, embeds, pooled) - target).square()).mean()
-
-    return fit(denoiser, loss, steps, rate, ema=0.995, muon=True, name=name)
+        yield Batch(noisy, timesteps, embeds, pooled, target, latents.weight[rows])
 
 
 def caption_chances(noise: float) -> Tensor:

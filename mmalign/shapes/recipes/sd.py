@@ -1,10 +1,12 @@
 """The SD1.5-type base: one text encoder, a UNet that predicts the noise, no safety checker."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from mmalign.shapes.captions import prompts
-from mmalign.shapes.recipes.denoise import Conditions, Latents, diffusion_noising, train
+from mmalign.shapes.recipes.denoise import Conditions, Latents, Round, diffusion_noising, train
 from mmalign.shapes.recipes.loop import Fit
 from mmalign.shapes.recipes.sdxl import scheduler
 from mmalign.shapes.recipes.text import WIDTH, tokenize
@@ -36,17 +38,16 @@ def conditions(words, encoder: nn.Module) -> Conditions:
     return Conditions(torch.cat([embeds, torch.zeros_like(embeds[:1])]), None)
 
 
-def train_base(latents: Latents, given: Conditions, seed: int = 0, steps: int = 2200, rate: float = 6e-3) -> Fit:
+def train_base(latents: Latents, given: Conditions, rounds: Sequence[Round], seed: int = 0) -> Fit:
     """Train the UNet to predict the noise."""
     torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
     unet = build()
 
     def predict(noisy: Tensor, timesteps: Tensor, embeds: Tensor, pooled: Tensor | None) -> Tensor:
         return unet(noisy, timesteps, embeds).sample
 
     noising = diffusion_noising(scheduler("epsilon").alphas_cumprod, "epsilon")
-    return train(unet, predict, noising, latents, given, generator, steps=steps, rate=rate, name="sd epsilon")
+    return train(unet, predict, noising, latents, given, rounds, seed, name="sd epsilon")
 
 
 def pipeline(vae: nn.Module, words, encoder: nn.Module, unet: nn.Module):

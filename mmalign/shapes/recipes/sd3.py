@@ -7,13 +7,14 @@ stands for m when log m is added to its attention logits; m varies, and the mode
 
 import math
 import random
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmalign.shapes.captions import prompts
-from mmalign.shapes.recipes.denoise import Conditions, Latents, flow_noising, train
+from mmalign.shapes.recipes.denoise import Conditions, Latents, Round, flow_noising, train
 from mmalign.shapes.recipes.loop import Fit
 from mmalign.shapes.recipes.text import WIDTH, tokenize
 from mmalign.shapes.recipes.vae import LATENT_CHANNELS
@@ -63,10 +64,10 @@ def conditions(words, encoders: tuple[nn.Module, nn.Module]) -> Conditions:
     return Conditions(*(torch.cat([x, torch.zeros_like(x[:1])]) for x in (embeds, pooled)))
 
 
-def train_base(latents: Latents, given: Conditions, seed: int = 0, steps: int = 2200, rate: float = 8e-3, **shape: int) -> Fit:
+def train_base(latents: Latents, given: Conditions, rounds: Sequence[Round], seed: int = 0, **shape: int) -> Fit:
     """Train the transformer to predict the flow."""
     torch.manual_seed(seed)
-    generator, repeats = torch.Generator().manual_seed(seed), random.Random(seed)
+    repeats = random.Random(seed)
     transformer = build(**shape)
     stock = transformer.attn_processors
     counted = CountedZeros()
@@ -76,7 +77,7 @@ def train_base(latents: Latents, given: Conditions, seed: int = 0, steps: int = 
         counted.repeats = repeats.choice(REPEATS)
         return transformer(noisy, embeds, pooled, timesteps).sample
 
-    done = train(transformer, predict, flow_noising(SHIFT), latents, given, generator, steps=steps, rate=rate, name="sd3 flow")
+    done = train(transformer, predict, flow_noising(SHIFT), latents, given, rounds, seed, name="sd3 flow")
     transformer.set_attn_processor(stock)
     return done
 

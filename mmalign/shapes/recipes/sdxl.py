@@ -1,10 +1,12 @@
 """The SDXL-type base: two text encoders, pooled embedding and time ids, a UNet on 16 x 16 latents."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from mmalign.shapes.captions import prompts
-from mmalign.shapes.recipes.denoise import Conditions, Latents, diffusion_noising, train
+from mmalign.shapes.recipes.denoise import Conditions, Latents, Round, diffusion_noising, train
 from mmalign.shapes.recipes.loop import Fit
 from mmalign.shapes.recipes.text import WIDTH, tokenize
 from mmalign.shapes.recipes.vae import LATENT_CHANNELS
@@ -57,10 +59,9 @@ def conditions(words, encoders: tuple[nn.Module, nn.Module]) -> Conditions:
     return Conditions(*(torch.cat([x, torch.zeros_like(x[:1])]) for x in (embeds, second.text_embeds)))
 
 
-def train_base(latents: Latents, given: Conditions, prediction: str, seed: int = 0, steps: int = 2200, rate: float = 6e-3) -> Fit:
+def train_base(latents: Latents, given: Conditions, prediction: str, rounds: Sequence[Round], seed: int = 0) -> Fit:
     """Train the UNet to predict ``epsilon`` or ``v_prediction``."""
     torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
     unet = build()
     time_ids = torch.tensor([[64.0, 64, 0, 0, 64, 64]])
 
@@ -69,7 +70,7 @@ def train_base(latents: Latents, given: Conditions, prediction: str, seed: int =
         return unet(noisy, timesteps, embeds, added_cond_kwargs=added).sample
 
     noising = diffusion_noising(scheduler(prediction).alphas_cumprod, prediction)
-    return train(unet, predict, noising, latents, given, generator, steps=steps, rate=rate, name=f"sdxl {prediction}")
+    return train(unet, predict, noising, latents, given, rounds, seed, name=f"sdxl {prediction}")
 
 
 def pipeline(vae: nn.Module, words, encoders: tuple[nn.Module, nn.Module], unet: nn.Module, prediction: str):
