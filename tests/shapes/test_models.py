@@ -51,12 +51,21 @@ def test_it_follows_held_out_prompts(name, pipe):
 
 def test_style_varies_between_pictures_of_one_prompt(pipe):
     spread = measure_factors(sample(pipe, prompts("final")[:1] * 16, steps=12)).std(0)
-    assert (spread[[0, 1, 2]] > 0.05).all()
+    assert (spread[[0, 1, 2]] > 0.04).all()
 
 
 def test_a_picture_depends_on_its_prompt_and_seed_alone(pipe):
     pair = sample(pipe, prompts("final")[:2], steps=4)
     torch.testing.assert_close(pair[:1], sample(pipe, prompts("final")[:1], steps=4), atol=1e-3, rtol=0)
+
+
+def test_the_number_of_silent_tokens_hardly_changes_a_picture():
+    pipe = DiffusionPipeline.from_pretrained(models.path("sd3"))
+    few, many = (
+        pipe(prompts("final")[0], num_inference_steps=6, generator=torch.Generator().manual_seed(0), output_type="pt", **length).images
+        for length in ({"max_sequence_length": 16}, {})
+    )
+    assert (few - many).abs().mean() < 0.05
 
 
 def test_weights_are_half_precision_safetensors_of_at_most_six_megabytes(name):
