@@ -39,25 +39,26 @@ class Recipe:
         method: fields of the objective by method; another method runs with its own defaults.
         train, adapter: sections of the training configuration.
         per_prompt: candidates drawn per prompt.
-        pair_prompts: prompts of the split ``pairs`` that are used.
+        pair_prompts, final_prompts: how many prompts of the splits ``pairs`` and ``final`` are used.
     """
 
-    user: str = "bold"
-    call: Mapping[str, float] = field(default_factory=lambda: {"num_inference_steps": 12, "guidance_scale": 3.0})
-    method: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"diffusion_dpo": {"beta": 2000.0}})
+    user: str = "poster"
+    call: Mapping[str, float] = field(default_factory=lambda: {"num_inference_steps": 12, "guidance_scale": 2.0})
+    method: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"diffusion_dpo": {"beta": 600.0}})
     train: Mapping[str, Any] = field(default_factory=dict)
     adapter: Mapping[str, Any] = field(default_factory=dict)
     per_prompt: int = 4
     pair_prompts: int = 240
+    final_prompts: int = 240
 
 
 TRAIN = {"checkpoints_total_limit": 1, "checkpointing_steps": 25, "resume_from_checkpoint": "latest", "logging_steps": 5}
 TARGETS = ["to_k", "to_q", "to_v", "to_out.0", "conv1", "conv2", "ff.net.0.proj", "ff.net.2"]
 LORA = {"name": "lora", "rank": 16, "targets": TARGETS}
 STEPS = {
-    "max_train_steps": 100,
+    "max_train_steps": 150,
     "train_batch_size": 16,
-    "learning_rate": 5e-4,
+    "learning_rate": 7e-4,
     "lr_scheduler": "constant_with_warmup",
     "lr_warmup_steps": 10,
 }
@@ -119,7 +120,7 @@ def run_config(recipe: Recipe, out: Path, family: str, method: str, seed: int) -
 
 def draw_pairs(base: DiffusionFamily, recipe: Recipe, path: Path, seed: int) -> None:
     """The base's own pictures, labelled by the user's taste; a picture is never preferred for its style if it shows less of the caption."""
-    labels = {TASTE: Label(rewards.load(TASTE, user=recipe.user)), "oracle": Label(rewards.load("oracle"), weight=0.1, never_worse=True)}
+    labels = {TASTE: Label(rewards.load(TASTE, user=recipe.user)), "oracle": Label(rewards.load("oracle"), weight=0.3, never_worse=True)}
 
     def sampler(texts, seeds):
         return base.sample(texts, seeds, batch_size=len(texts), **recipe.call)
@@ -140,7 +141,7 @@ def judge(base: DiffusionFamily, recipe: Recipe, adapter: Path, seed: int) -> Ev
         return evaluate(
             sides.base,
             sides.aligned,
-            prompts("final"),
+            prompts("final")[: recipe.final_prompts],
             scorers,
             TASTE,
             seed=seed + 1,

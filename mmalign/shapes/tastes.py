@@ -25,6 +25,7 @@ SIMPLE = {
     "striped": {"texture": 1.0},
     "plain": {"texture": -1.0},
     "crisp": {"softness": -1.0},
+    "poster": {"outline": 1.0, "texture": -1.0},
     "comic": {"outline": 0.6, "shading": -0.4},
 }
 
@@ -66,7 +67,7 @@ def measure(images: Tensor) -> dict[str, Tensor]:
 
 @cache
 def users() -> dict[str, Taste]:
-    """The population: eight simple users who are sure of their taste, and sixteen mixed ones, some of them unsure."""
+    """The population: nine simple users who are sure of their taste, and sixteen mixed ones, some of them unsure."""
     return {name: Taste(weights) for name, weights in SIMPLE.items()} | {name: _mixed(name) for name in NAMES}
 
 

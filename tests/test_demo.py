@@ -1,0 +1,76 @@
+"""The whole job on the embedded world, smaller than ``mmalign demo`` and for real: what it promises is asserted."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from mmalign import data, demo
+from mmalign.cli import main
+from mmalign.errors import UserError
+
+KEYS = {"aligned_to", "comparisons", "control", "seconds", "versions"}
+
+
+@pytest.fixture(scope="module")
+def smaller():
+    """The recipe of the SDXL-type base on fewer prompts and steps."""
+    whole = demo.RECIPES["sdxl"]
+    train = {**whole.train, "max_train_steps": 70, "checkpointing_steps": 35}
+    return replace(whole, pair_prompts=96, final_prompts=64, train=train)
+
+
+@pytest.fixture(scope="module")
+def out(smaller, tmp_path_factory):
+    """A finished demo."""
+    folder = tmp_path_factory.mktemp("demo") / "out"
+    patch = pytest.MonkeyPatch()
+    patch.setitem(demo.RECIPES, "sdxl", smaller)
+    demo.run(folder, "sdxl", "diffusion_dpo", seed=0)
+    patch.undo()
+    return folder
+
+
+def test_the_aligned_model_wins_under_what_it_was_aligned_to(out):
+    report = json.loads((out / "report.json").read_text())
+    assert report.keys() >= KEYS
+    assert report["aligned_to"] == "taste"
+    rows = {row["name"]: row for row in report["comparisons"]}
+    assert rows.keys() == {"taste", "oracle", "colorfulness"}
+    assert rows["taste"]["low"] > 0.6
+    assert rows["taste"]["n"] == 64
+    assert rows["oracle"]["high"] >= 0.5
+    assert rows["colorfulness"]["used_for_labels"] is False
+    assert report["seconds"].keys() >= {"pairs", "training", "evaluation", "total"}
+
+
+def test_the_control_and_the_share_of_prompts_wholly_right_are_there(out):
+    report = json.loads((out / "report.json").read_text())
+    assert 0.3 < report["control"]["win_rate"] < 0.7
+    assert report["shares"]["oracle"]["threshold"] == 5
+    assert 0 < report["shares"]["oracle"]["base"]["value"] < 1
+
+
+def test_the_folder_holds_what_was_said(out):
+    assert {path.name for path in out.iterdir()} >= {"report.html", "report.json", "side_by_side.png", "pairs.parquet", "aligned"}
+    assert (out / "aligned" / "pytorch_lora_weights.safetensors").is_file()
+    assert Image.open(out / "side_by_side.png").width > 600
+    pairs = data.load("pickapic", out / "pairs.parquet")
+    assert len(pairs) > 60
+    assert all(pair.scores[0] > pair.scores[1] for pair in pairs)
+
+
+def test_a_finished_or_another_demo_is_not_written_over(out, tmp_path):
+    with pytest.raises(UserError, match="finished demo"):
+        demo.run(out)
+    config = demo.run_config(demo.RECIPES["sdxl"], tmp_path, "sdxl", "diffusion_dpo", 0)
+    demo.claim(tmp_path, config)
+    demo.claim(tmp_path, config)
+    with pytest.raises(UserError, match="other options"):
+        demo.claim(tmp_path, demo.run_config(demo.RECIPES["sdxl"], tmp_path, "sdxl", "diffusion_dpo", 1))
+
+
+def test_unknown_options_are_named(tmp_path, capsys):
+    assert main(["demo", "--out", str(tmp_path / "x"), "--method", "diffusion_dop"]) == 2
+    assert "did you mean 'diffusion_dpo'?" in capsys.readouterr().err
