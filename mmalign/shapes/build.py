@@ -32,9 +32,9 @@ DRAWS = 12  # styles of each seen caption among the latents
 STEPS = {"vae": 2800, "text": 400}
 ROUNDS = {
     "sdxl": (Round(2200, 6e-3, caption_noise=0.35), Round(900, 4e-3, caption_noise=0.27)),
-    "sdxl_epsilon": (Round(1200, 6e-3, caption_noise=0.1),),
+    "sdxl_epsilon": (Round(1300, 6e-3),),
     "sd3": (Round(1400, 8e-3),),
-    "sd": (Round(1600, 6e-3, caption_noise=0.1),),
+    "sd": (Round(1600, 6e-3, caption_noise=0.1), Round(500, 4e-3, caption_noise=0.1)),
 }
 ASSESSED = {"steps": 16, "guidance": 3.0}
 Rounds = Sequence[Round]

@@ -99,15 +99,18 @@ def test_an_encoder_without_its_projection_gives_the_same_states():
 def test_the_target_and_the_noisy_latents_give_the_clean_ones_back(prediction):
     alphas = torch.linspace(0.99, 0.01, 10)
     clean, noise = torch.randn(2, 4, 8, 8, 8).unbind(0)
-    noisy, timesteps, target = diffusion_noising(alphas, prediction)(clean, noise, torch.tensor([0.0, 0.3, 0.6, 0.95]))
+    noisy, timesteps, target, weight = diffusion_noising(alphas, prediction)(clean, noise, torch.tensor([0.0, 0.3, 0.6, 0.95]))
     assert timesteps.tolist() == [0, 3, 6, 9]
     signal, sigma = alphas[timesteps].sqrt()[:, None, None, None], (1 - alphas[timesteps]).sqrt()[:, None, None, None]
     found = (noisy - sigma * target) / signal if prediction == "epsilon" else signal * noisy - sigma * target
     torch.testing.assert_close(found, clean, atol=1e-4, rtol=1e-4)
+    # v = (noise - sigma noisy) / signal, so that an error of the noise is one of v times the signal
+    expected = 1 / alphas[timesteps] if prediction == "epsilon" else torch.ones(4)
+    torch.testing.assert_close(weight, expected)
 
 
 def test_the_flow_leads_from_the_noisy_latents_to_the_clean_ones():
     clean, noise = torch.randn(2, 2, 8, 8, 8).unbind(0)
-    noisy, timesteps, flow = flow_noising(3.0)(clean, noise, torch.tensor([0.25, 1.0]))
+    noisy, timesteps, flow, _ = flow_noising(3.0)(clean, noise, torch.tensor([0.25, 1.0]))
     torch.testing.assert_close(timesteps, torch.tensor([500.0, 1000.0]))
     torch.testing.assert_close(noisy - timesteps[:, None, None, None] / 1000 * flow, clean, atol=1e-5, rtol=1e-5)

@@ -46,7 +46,7 @@ class Conditions:
         return self.embeds[index], None if self.pooled is None else self.pooled[index]
 
 
-Noising = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+Noising = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
 Predict = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
@@ -82,7 +82,7 @@ def train(
     seed: int,
     name: str = "denoiser",
 ) -> Fit:
-    """Train a denoiser in rounds; ``noising(clean, noise, u)`` gives noisy latents, timesteps and targets for u in [0, 1)."""
+    """Train a denoiser in rounds; ``noising(clean, noise, u)`` gives noisy latents, timesteps, targets and weights for u in [0, 1)."""
     records = []
     for index, stretch in enumerate(rounds):
         generator = torch.Generator().manual_seed(seed + 1000 * index)
@@ -117,10 +117,10 @@ def _batches(
         clean = latents.clean[rows]
         noise = torch.randn(clean.shape, generator=generator)
         u = (torch.arange(size) + torch.rand(size, generator=generator)) / size
-        noisy, timesteps, target = noising(clean, noise, u)
+        noisy, timesteps, target, level_weight = noising(clean, noise, u)
         captions = torch.multinomial(chances[latents.caption[rows]], 1, generator=generator)[:, 0]
         embeds, pooled = conditions.rows(_drop(captions, len(conditions.embeds), generator))
-        yield Batch(noisy, timesteps, embeds, pooled, target, latents.weight[rows])
+        yield Batch(noisy, timesteps, embeds, pooled, target, latents.weight[rows] * level_weight[:, None, None, None])
 
 
 def caption_chances(noise: float) -> Tensor:
@@ -133,13 +133,18 @@ def caption_chances(noise: float) -> Tensor:
 
 
 def diffusion_noising(alphas_cumprod: Tensor, prediction: str) -> Noising:
-    """Noising of a DDPM schedule with the target of ``epsilon`` or ``v_prediction``."""
+    """Noising of a DDPM schedule with the target of ``epsilon`` or ``v_prediction``.
 
-    def noising(clean: Tensor, noise: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    The error of the noise is weighed by one over the signal's power, which makes it the error of v: unweighted, it leaves what is
+    settled at high noise, as the background's color is, for last.
+    """
+
+    def noising(clean: Tensor, noise: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         timesteps = (u * len(alphas_cumprod)).long()
         signal, sigma = (x.sqrt()[:, None, None, None] for x in (alphas_cumprod[timesteps], 1 - alphas_cumprod[timesteps]))
         target = noise if prediction == "epsilon" else signal * noise - sigma * clean
-        return signal * clean + sigma * noise, timesteps, target
+        weight = 1 / alphas_cumprod[timesteps] if prediction == "epsilon" else torch.ones_like(u)
+        return signal * clean + sigma * noise, timesteps, target, weight
 
     return noising
 
@@ -147,10 +152,10 @@ def diffusion_noising(alphas_cumprod: Tensor, prediction: str) -> Noising:
 def flow_noising(shift: float) -> Noising:
     """Noising of rectified flow, with SD3's shift of the noise levels and its timesteps in [0, 1000]."""
 
-    def noising(clean: Tensor, noise: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def noising(clean: Tensor, noise: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         sigma = shift * u / (1 + (shift - 1) * u)
         level = sigma[:, None, None, None]
-        return (1 - level) * clean + level * noise, 1000 * sigma, noise - clean
+        return (1 - level) * clean + level * noise, 1000 * sigma, noise - clean, torch.ones_like(u)
 
     return noising
 
