@@ -76,9 +76,9 @@ def run(out: Path, family: str = "sdxl", method: str = "diffusion_dpo", seed: in
     quiet()
     recipe, seconds = RECIPES[family], {}
     config = run_config(recipe, out, family, method, seed)
+    base = pipelines.load(family, f"shapes/{family}")
     claim(out, config)
 
-    base = pipelines.load(family, f"shapes/{family}")
     if not (out / PAIRS).exists():
         with timed(seconds, "pairs"):
             draw_pairs(base, recipe, out / PAIRS, seed)
@@ -167,9 +167,11 @@ class timed:
 
 
 def quiet() -> None:
-    """The libraries' own bars for files that load in a blink are noise beside ours."""
+    """Two threads at most, since more only wait for each other on such small models; and no bars for files that load in a blink."""
     import diffusers
+    import torch
     import transformers
 
+    torch.set_num_threads(min(2, torch.get_num_threads()))
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()

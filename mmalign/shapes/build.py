@@ -111,9 +111,12 @@ def write(pipe: Any, folder: Path) -> None:
     pipe.to(torch.float16).save_pretrained(folder)
     for file in folder.rglob("*.safetensors"):
         file.chmod(0o644)  # written for the owner alone, which a wheel would keep
-    for file in folder.glob("text_encoder*/config.json"):
+    for file in (*folder.glob("*/config.json"), folder / "model_index.json"):
         config = json.loads(file.read_text())
-        file.write_text(json.dumps({**config, "dtype": "float32"}, indent=2, sort_keys=True) + "\n")
+        config.pop("_name_or_path", None)  # a folder of the machine that built it
+        if file.parent.name.startswith("text_encoder"):
+            config["dtype"] = "float32"
+        file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     pipe.to(torch.float32)
 
 
