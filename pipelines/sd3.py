@@ -1,6 +1,7 @@
 """SD 3 and 3.5: a flow-matching transformer, two CLIP encoders and, where loaded, T5 (Esser et al. 2024, arXiv:2403.03206)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +33,12 @@ class SD3(DiffusionFamily):
 
     @property
     def max_sequence_length(self) -> int:
-        """Tokens that T5 reads. Sampling uses the pipeline's own default of 256, so training does too."""
-        return 256
+        """Tokens that T5 reads, in training and in sampling: the pipeline's default of 256, or fewer where its tokenizer takes no more."""
+        tokenizer = self.pipe.tokenizer_3
+        return 256 if tokenizer is None else min(256, tokenizer.model_max_length)
+
+    def sample(self, prompts: Sequence[str], seeds: Sequence[int], **call: Any) -> Tensor:
+        return super().sample(prompts, seeds, **{"max_sequence_length": self.max_sequence_length} | call)
 
     def predict(self, denoiser: nn.Module, noisy: Tensor, timesteps: Tensor, conditioning: dict[str, Tensor]) -> Tensor:
         return denoiser(hidden_states=noisy, timestep=timesteps, **conditioning, return_dict=False)[0]

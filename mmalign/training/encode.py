@@ -62,10 +62,11 @@ def encode(
         check_example(example, expected=len(rows[0].images) if rows else None)
         rows.append(encoder.row(example))
         prompts[rows[-1].prompt] = example.prompt
+    # dealt before looking at what is there: another process may be filling the cache already
     part = slice(share.rank, None, share.world) if cache.folder is not None else slice(None)
-    encoder.fill_prompts(cache, {key: prompts[key] for key in cache.missing(prompts)[part]}, progress)
-    todo = [i for i, row in enumerate(rows) if cache.missing((*row.images, *row.flipped))]
-    encoder.fill_images(cache, todo[part], rows, examples, progress)
+    encoder.fill_prompts(cache, {key: prompts[key] for key in cache.missing(list(prompts)[part])}, progress)
+    todo = [i for i in range(len(rows))[part] if cache.missing((*rows[i].images, *rows[i].flipped))]
+    encoder.fill_images(cache, todo, rows, examples, progress)
     share.wait()
     cache.refresh()
     return EncodedExamples(rows, cache, empty, config.caption_dropout, seed)

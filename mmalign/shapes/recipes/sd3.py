@@ -135,4 +135,4 @@ def silent_encoder(words) -> tuple:
     config = T5Config(vocab_size=len(vocabulary), d_model=2 * WIDTH, d_kv=8, d_ff=8, num_layers=1, num_heads=1)
     encoder = T5EncoderModel(config)
     nn.init.zeros_(encoder.encoder.final_layer_norm.weight)
-    return T5Tokenizer(vocab=vocabulary, extra_ids=0), encoder.eval().requires_grad_(False)
+    return T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=16), encoder.eval().requires_grad_(False)
