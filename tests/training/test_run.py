@@ -56,8 +56,9 @@ def test_the_same_seed_gives_the_same_log_and_weights(configured):
 
 def test_accumulating_two_rows_is_a_batch_of_two(configured):
     settings = {"max_train_steps": 3, "learning_rate": 1e-3}
-    one = train(configured("one", train=settings | {"train_batch_size": 1, "gradient_accumulation_steps": 2}))
-    two = train(configured("two", train=settings | {"train_batch_size": 2, "gradient_accumulation_steps": 1}))
+    mild = {"beta": 50}  # beta times the rounding of an error stays far below the tolerance
+    one = train(configured("one", method=mild, train=settings | {"train_batch_size": 1, "gradient_accumulation_steps": 2}))
+    two = train(configured("two", method=mild, train=settings | {"train_batch_size": 2, "gradient_accumulation_steps": 1}))
     for left, right in zip(metrics(one), metrics(two), strict=True):
         assert left == pytest.approx(right, rel=5e-3, abs=1e-4)
     first, second = weights(one), weights(two)
