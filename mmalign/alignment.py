@@ -1,15 +1,13 @@
 """Alignment in one call, for a pipeline that is already in memory."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmalign import data
 from mmalign.config import DataConfig, FullConfig, LoraAdapterConfig, RunConfig, TrainConfig, from_mapping
 from mmalign.config.plugin import MethodConfig, plugin_config
 from mmalign.errors import UserError
 from mmalign.plugins import nearest
-from mmalign.training.run import train
+from mmalign.training.run import load_examples, train
 
 
 def align(
@@ -51,7 +49,7 @@ def align(
     values["data"].setdefault("source", str(pairs) if isinstance(pairs, str | Path) else "memory")
     base = getattr(pipe, "name_or_path", "") or type(pipe).__name__
     config = from_mapping(values | {"model": {"pretrained": base}, "output_dir": str(output_dir), "seed": seed}, RunConfig, "align()")
-    return train(config, pipe=pipe, examples=None if isinstance(pairs, str | Path) else in_memory(pairs, config.data))
+    return train(config, pipe=pipe, examples=None if isinstance(pairs, str | Path) else load_examples(config.data, pairs))
 
 
 def section_of(key: str, sections: dict[str, Any]) -> str:
@@ -61,8 +59,3 @@ def section_of(key: str, sections: dict[str, Any]) -> str:
             return name
     known = sorted({field for section in sections.values() for field in section.model_fields} - {"name", "source"})
     raise UserError(f"align() has no setting {key!r}; {nearest(key, known)}")
-
-
-def in_memory(pairs: Any, config: DataConfig) -> Sequence[data.Example]:
-    """Preferences that are no path, through the reader that fits them."""
-    return data.load(config.name, pairs, ties=config.ties, on_broken=config.on_broken, **config.columns)[: config.limit]

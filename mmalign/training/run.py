@@ -183,10 +183,10 @@ def binding(config: RunConfig, dataset: EncodedExamples, plan: BatchPlan) -> dic
     return settings | {"data.caption_dropout": config.data.caption_dropout, "the encoded data": dataset.digest()}
 
 
-def load_examples(config: DataConfig) -> Sequence[Example]:
-    """The preferences that the configuration names."""
+def load_examples(config: DataConfig, source: Any = None) -> Sequence[Example]:
+    """The preferences that the configuration names, or those of a source in memory read as it says."""
     options = {"split": config.split, "ties": config.ties, "on_broken": config.on_broken} | config.columns
-    return data.load(config.name, config.source, **options)[: config.limit]
+    return data.load(config.name, config.source if source is None else source, **options)[: config.limit]
 
 
 def check_candidates(objective: Objective, example: Example) -> None:

@@ -8,27 +8,13 @@ from torch import Tensor, nn
 from mmalign.shapes.captions import prompts
 from mmalign.shapes.recipes.denoise import Conditions, Latents, Round, diffusion_noising, train
 from mmalign.shapes.recipes.loop import Fit
-from mmalign.shapes.recipes.sdxl import scheduler
+from mmalign.shapes.recipes.sdxl import scheduler, unet
 from mmalign.shapes.recipes.text import WIDTH, tokenize
-from mmalign.shapes.recipes.vae import LATENT_CHANNELS
 
 
 def build() -> nn.Module:
     """An untrained ``UNet2DConditionModel`` without added conditions."""
-    from diffusers import UNet2DConditionModel
-
-    return UNet2DConditionModel(
-        sample_size=16,
-        in_channels=LATENT_CHANNELS,
-        out_channels=LATENT_CHANNELS,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        block_out_channels=(32, 64, 80),
-        layers_per_block=1,
-        attention_head_dim=4,
-        norm_num_groups=8,
-        cross_attention_dim=WIDTH,
-    )
+    return unet(WIDTH)
 
 
 @torch.no_grad()

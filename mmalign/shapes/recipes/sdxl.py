@@ -1,6 +1,7 @@
 """The SDXL-type base: two text encoders, pooled embedding and time ids, a UNet on 16 x 16 latents."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,16 @@ def scheduler(prediction: str):
 
 def build() -> nn.Module:
     """An untrained ``UNet2DConditionModel`` with SDXL's added conditions."""
+    return unet(
+        2 * WIDTH,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=TIME_ID_WIDTH,
+        projection_class_embeddings_input_dim=6 * TIME_ID_WIDTH + WIDTH,
+    )
+
+
+def unet(width: int, **added: Any) -> nn.Module:
+    """An untrained ``UNet2DConditionModel`` that attends to embeddings of that width."""
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(
@@ -43,10 +54,8 @@ def build() -> nn.Module:
         layers_per_block=1,
         attention_head_dim=4,
         norm_num_groups=8,
-        cross_attention_dim=2 * WIDTH,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=TIME_ID_WIDTH,
-        projection_class_embeddings_input_dim=6 * TIME_ID_WIDTH + WIDTH,
+        cross_attention_dim=width,
+        **added,
     )
 
 
