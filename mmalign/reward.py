@@ -1,9 +1,9 @@
 """What a scorer promises."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -11,15 +11,31 @@ from PIL import Image
 from torch import Tensor
 
 from mmalign.images import open_image
+from mmalign.prefetch import prefetch
 
 Images = Tensor | Sequence[Image.Image | str | Path]
+Scorer = Callable[[Any, range], Tensor]
+"""Scores (B,) of a batch of prepared images, whose places among all images are given."""
 
 
 class Reward(ABC):
-    """A scorer of images, higher is better, in the units it was published with.
+    """A scorer of images, in the units it was published with.
 
     Rescaling, weighting and voting belong to the caller and are written in the configuration, never hidden in a scorer.
     The class attributes are facts that the tests check and that ``mmalign list rewards`` prints.
+
+    Attributes:
+        needs_prompt: whether a score is about a prompt.
+        differentiable: whether ``score(..., differentiable=True)`` carries gradients to the pixels.
+        range: lowest and highest score that can occur.
+        unit: what one is.
+        licence: of the weights, or of the code where there are none.
+        source: paper or place of the definition.
+        higher_is_better: whether a higher score is the better one.
+        joint: whether a score depends on the other images under the same prompt, as a vote does.
+        all_right_at_best: whether the upper end of the range means that everything asked for is there.
+        batch_size: images scored at once.
+        workers: threads that open and prepare images ahead; 0 = none.
     """
 
     needs_prompt: ClassVar[bool]
@@ -28,29 +44,74 @@ class Reward(ABC):
     unit: ClassVar[str]
     licence: ClassVar[str]
     source: ClassVar[str]
-    all_right_at_best: ClassVar[bool] = False  # the upper end of the range means that everything asked for is there
+    higher_is_better: ClassVar[bool] = True
+    joint: ClassVar[bool] = False
+    all_right_at_best: ClassVar[bool] = False
 
-    @torch.no_grad()
-    def score(self, images: Images, prompts: Sequence[str] | None = None) -> Tensor:
-        """Scores of shape (B,), float32.
+    batch_size: int = 32
+    workers: int = 2
+
+    def score(
+        self, images: Images, prompts: str | Sequence[str] | None = None, *, batch_size: int | None = None, differentiable: bool = False
+    ) -> Tensor:
+        """Scores of shape (B,), float32, on the device of a tensor of images, else on the CPU.
+
+        A score does not depend on the images it shares a batch with. Every distinct prompt is read once.
 
         Args:
             images: a tensor (B, 3, H, W) in [0, 1], or B PIL images or paths.
             prompts: B prompts, or one prompt for all; may be left out where ``needs_prompt`` is false.
+            batch_size: images scored at once; None = the reward's own.
+            differentiable: keep the graph from the pixels to the scores. Images are then prepared by tensor operations, whose resizing
+                differs a little from the published one on files.
 
         Raises:
-            ValueError: the number of prompts is neither one nor B, or a prompt is needed and missing.
+            ValueError: the number of prompts is neither one nor B, a prompt is needed and missing, or gradients are asked for where
+                they cannot flow.
+            UserError: an image cannot be read.
         """
-        batches = [images] if isinstance(images, Tensor) else [to_tensor(image)[None] for image in images]
-        total = sum(len(batch) for batch in batches)
-        prompts = self._match(prompts, total)
-        scores, start = [], 0
-        for batch in batches:
-            scores.append(self._score(batch, None if prompts is None else prompts[start : start + len(batch)]).float())
-            start += len(batch)
-        return torch.cat(scores) if scores else torch.zeros(0)
+        if differentiable:
+            self._check_differentiable(images)
+        prompts = self._match(prompts, len(images))
+        size, start, scores = batch_size or self.batch_size, 0, []
+        with torch.set_grad_enabled(differentiable):
+            scorer = self._scorer(prompts)
+            for count, batch in self._batches(images, size, differentiable):
+                scores.append(scorer(batch, range(start, start + count)).float())
+                start += count
+        device = images.device if isinstance(images, Tensor) else torch.device("cpu")
+        return torch.cat(scores).to(device) if scores else torch.zeros(0, device=device)
 
-    def _match(self, prompts: Sequence[str] | None, total: int) -> list[str] | None:
+    def prepare(self, image: Image.Image) -> Any:
+        """What ``_score`` takes of one upright RGB image, in threads ahead of the model; here a tensor (3, H, W) in [0, 1]."""
+        return to_tensor(image)
+
+    def prepare_tensor(self, images: Tensor, differentiable: bool) -> Any:
+        """The same of a batch (B, 3, H, W) in [0, 1], which is left on its device."""
+        return images
+
+    def collate(self, prepared: list[Any]) -> Any:
+        """Prepared images of one shape as a batch."""
+        return torch.stack(prepared)
+
+    def _scorer(self, prompts: list[str] | None) -> Scorer:
+        """What scores a batch. A reward that reads prompts on their own does it here, once per call."""
+        return lambda images, places: self._score(images, None if prompts is None else prompts[places.start : places.stop])
+
+    @abstractmethod
+    def _score(self, images: Any, prompts: list[str] | None) -> Tensor:
+        """Scores (B,) of a batch of prepared images."""
+
+    def _batches(self, images: Images, size: int, differentiable: bool) -> Iterator[tuple[int, Any]]:
+        if isinstance(images, Tensor):
+            for part in images.split(size) if len(images) else ():
+                yield len(part), self.prepare_tensor(part, differentiable)
+            return
+        prepared = prefetch(lambda image: self.prepare(opened(image)), images, self.workers, ahead=2 * size)
+        for few in alike(prepared, size):
+            yield len(few), self.collate(few)
+
+    def _match(self, prompts: str | Sequence[str] | None, total: int) -> list[str] | None:
         if prompts is None:
             if self.needs_prompt:
                 raise ValueError(f"{type(self).__name__} needs the prompts of the images")
@@ -62,12 +123,30 @@ class Reward(ABC):
             raise ValueError(f"{total} images but {len(prompts)} prompts: give one prompt, or one per image")
         return prompts
 
-    @abstractmethod
-    def _score(self, images: Tensor, prompts: list[str] | None) -> Tensor:
-        """Scores (B,) of a tensor (B, 3, H, W) in [0, 1]."""
+    def _check_differentiable(self, images: Images) -> None:
+        if not self.differentiable:
+            raise ValueError(f"{type(self).__name__} has no gradients with respect to the pixels")
+        if not isinstance(images, Tensor):
+            raise ValueError(f"gradients flow to a tensor of images (B, 3, H, W) in [0, 1], not to a {type(images).__name__}")
+
+
+def alike(prepared: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Neighbors of one shape together, at most ``size`` of them."""
+    few: list[Any] = []
+    for item in prepared:
+        if few and (len(few) == size or getattr(item, "shape", None) != getattr(few[0], "shape", None)):
+            yield few
+            few = []
+        few.append(item)
+    if few:
+        yield few
+
+
+def opened(image: Image.Image | str | Path) -> Image.Image:
+    """An image as ``mmalign.images.open_image`` gives it."""
+    return open_image(Path(image) if isinstance(image, str) else image)
 
 
 def to_tensor(image: Image.Image | str | Path) -> Tensor:
     """An image as a tensor (3, H, W) in [0, 1], opened as ``mmalign.images.open_image`` does."""
-    opened = open_image(Path(image) if isinstance(image, str) else image)
-    return torch.from_numpy(np.asarray(opened, dtype=np.float32) / 255).permute(2, 0, 1)
+    return torch.from_numpy(np.asarray(opened(image), dtype=np.float32) / 255).permute(2, 0, 1)

@@ -32,7 +32,7 @@ DRAWS = 12  # styles of each seen caption among the latents
 STEPS = {"vae": 2800, "text": 400}
 ROUNDS = {
     "sdxl": (Round(2200, 6e-3, caption_noise=0.35), Round(900, 4e-3, caption_noise=0.27)),
-    "sdxl_epsilon": (Round(1300, 6e-3),),
+    "sdxl_epsilon": (Round(1900, 6e-3, caption_noise=0.2),),
     "sd3": (Round(1400, 8e-3),),
     "sd": (Round(1600, 6e-3, caption_noise=0.1), Round(500, 4e-3, caption_noise=0.1)),
 }

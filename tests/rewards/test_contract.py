@@ -1,5 +1,11 @@
-"""What every reward in the folder promises, run over each of them."""
+"""What every reward in the folder promises, run over each of them.
 
+A reward that loads a model has a file of its name in ``tiny/``, whose ``fields(folder)`` writes a tiny model there in the published
+format and gives what the reward is built with.
+"""
+
+import importlib
+import importlib.util
 import math
 
 import pytest
@@ -17,8 +23,11 @@ CAPTIONS = prompts("seen")[:4]
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def reward(request):
-    return rewards.load(request.param)
+def reward(request, tmp_path_factory):
+    tiny = f"tests.rewards.tiny.{request.param}"
+    if importlib.util.find_spec(tiny) is None:
+        return rewards.load(request.param)
+    return rewards.load(request.param, **importlib.import_module(tiny).fields(tmp_path_factory.mktemp(request.param)))
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +60,8 @@ def test_a_batch_of_one_and_of_none(reward, images):
 
 
 def test_a_score_does_not_depend_on_its_batch(reward, images):
+    if reward.joint:
+        pytest.skip("a vote is among the images of a prompt")
     alone = torch.cat([reward.score(image[None], [caption]) for image, caption in zip(images, CAPTIONS, strict=True)])
     torch.testing.assert_close(reward.score(images, CAPTIONS), alone, rtol=1e-4, atol=1e-4)
 
@@ -69,9 +80,15 @@ def test_tensors_pictures_and_paths_score_alike(reward, images, tmp_path):
     torch.testing.assert_close(reward.score(paths, CAPTIONS), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_pictures_of_several_sizes_go_together(reward, images):
-    pictures = [pil(images[0]), pil(images[1]).resize((96, 80))]
-    assert reward.score(pictures, CAPTIONS[:2]).shape == (2,)
+SIZES = {"wide": (96, 40), "tall": (40, 96), "larger": (300, 260)}
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_pictures_of_several_sizes_go_together(reward, images, size):
+    pictures = [pil(images[0]), pil(images[1]).resize(size)]
+    scores = reward.score(pictures, CAPTIONS[:2])
+    assert scores.shape == (2,)
+    assert scores.isfinite().all()
 
 
 def test_one_prompt_serves_all_and_a_wrong_number_is_refused(reward, images):
@@ -90,12 +107,22 @@ def test_prompts_matter_as_declared(reward, images):
 
 def test_gradients_reach_the_pixels_as_declared(reward, images):
     pixels = images.clone().requires_grad_()
-    scores = reward._score(pixels, CAPTIONS)
-    assert scores.requires_grad == reward.differentiable
-    if reward.differentiable:
-        scores.sum().backward()
-        assert pixels.grad.isfinite().all()
-        assert (pixels.grad.abs().flatten(1).sum(1) > 0).all()
+    assert not reward.score(pixels, CAPTIONS).requires_grad
+    if not reward.differentiable:
+        with pytest.raises(ValueError, match="no gradients"):
+            reward.score(pixels, CAPTIONS, differentiable=True)
+        return
+    scores = reward.score(pixels, CAPTIONS, differentiable=True)
+    scores.sum().backward()
+    assert pixels.grad.isfinite().all()
+    assert (pixels.grad.abs().flatten(1).sum(1) > 0).all()
+    with pytest.raises(ValueError, match="tensor"):
+        reward.score([pil(image) for image in images], CAPTIONS, differentiable=True)
+
+
+def test_the_batch_size_changes_nothing(reward, images):
+    expected = reward.score(images, CAPTIONS)
+    torch.testing.assert_close(reward.score([pil(image) for image in images], CAPTIONS, batch_size=3), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_facts_are_declared(reward):

@@ -1,0 +1,96 @@
+"""CLIP-type models behind one face: unit embeddings of images and of texts, from open_clip or from transformers."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from mmalign.reward import Scorer
+from mmalign.scorers.model import ModelReward
+from mmalign.scorers.preprocess import Preprocess, to_pil
+
+TEXTS_AT_ONCE = 256
+
+
+class ClipModel(ABC, nn.Module):
+    """Two towers and a temperature.
+
+    Attributes:
+        preprocess: how the checkpoint wants its pictures.
+    """
+
+    preprocess: Preprocess
+
+    @abstractmethod
+    def tokenize(self, texts: list[str]) -> Tensor:
+        """Token ids (U, L), cut and padded to the model's length."""
+
+    @abstractmethod
+    def embed_text(self, tokens: Tensor) -> Tensor:
+        """Projected embeddings (U, D) of token ids, not normalized."""
+
+    @abstractmethod
+    def embed_image(self, pixels: Tensor) -> Tensor:
+        """Projected embeddings (B, D) of prepared pixels (B, 3, S, S), not normalized."""
+
+    @property
+    @abstractmethod
+    def logit_scale(self) -> Tensor:
+        """The temperature that multiplies cosines, exp of the parameter; a scalar."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Writes the model so that its library, and ``load_clip``, read it back."""
+
+
+class ClipReward(ModelReward):
+    """A scorer that compares an image's embedding with its prompt's.
+
+    Subclasses set ``self.clip`` with ``self.place(model)`` and say in ``compare`` what the cosine becomes. What is here besides is for
+    what builds upon such scorers: training them, and taking their embeddings apart.
+    """
+
+    differentiable: ClassVar[bool] = True
+    clip: ClipModel
+
+    def prepare(self, image: Image.Image) -> Tensor:
+        return self.clip.preprocess(image)
+
+    def prepare_tensor(self, images: Tensor, differentiable: bool) -> Tensor:
+        """Without gradients the pixels are rounded to 8 bits and prepared as a file's are, so that a tensor scores as its file would."""
+        if differentiable:
+            return self.clip.preprocess.tensor(images)
+        return torch.stack([self.prepare(to_pil(image)) for image in images])
+
+    def compare(self, images: Tensor, texts: Tensor) -> Tensor:
+        """Scores (B,) of unit embeddings of images (B, D) and of their prompts (B, D)."""
+        raise NotImplementedError
+
+    def image_embeddings(self, pixels: Tensor) -> Tensor:
+        """Unit embeddings (B, D), float32, of prepared pixels."""
+        return F.normalize(self.clip.embed_image(self.to_device(pixels)).float(), dim=-1)
+
+    def text_embeddings(self, texts: list[str]) -> Tensor:
+        """Unit embeddings (U, D), float32."""
+        parts = [texts[start : start + TEXTS_AT_ONCE] for start in range(0, len(texts), TEXTS_AT_ONCE)]
+        found = [self.clip.embed_text(self.to_device(self.clip.tokenize(part))).float() for part in parts]
+        return F.normalize(torch.cat(found), dim=-1)
+
+    def _scorer(self, prompts: list[str] | None) -> Scorer:
+        """Reads every distinct prompt once."""
+        distinct = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts or []))}
+        texts = self.text_embeddings(list(distinct)) if distinct else None
+        which = torch.tensor([distinct[prompt] for prompt in prompts or []], device=self.device)
+
+        def score(pixels: Tensor, places: range) -> Tensor:
+            rows = which[places.start : places.stop]
+            return self.compare(self.image_embeddings(pixels), texts[rows] if texts is not None else None)
+
+        return score
+
+    def _score(self, images: Tensor, prompts: list[str] | None) -> Tensor:
+        return self._scorer(prompts)(images, range(len(images)))
