@@ -14,7 +14,6 @@ from mmalign.shapes.oracle import matches
 from mmalign.shapes.recipes.assess import assess, sample
 
 MEGABYTE = 1e6
-SHIPPED = [name for name in models.NAMES if (models.WEIGHTS / name / "model_index.json").is_file()]
 CLASSES = {
     "sdxl": "StableDiffusionXLPipeline",
     "sdxl_epsilon": "StableDiffusionXLPipeline",
@@ -23,7 +22,7 @@ CLASSES = {
 }
 
 
-@pytest.fixture(scope="module", params=SHIPPED)
+@pytest.fixture(scope="module", params=models.NAMES)
 def name(request):
     return request.param
 
@@ -31,10 +30,6 @@ def name(request):
 @pytest.fixture(scope="module")
 def pipe(name):
     return DiffusionPipeline.from_pretrained(models.path(name))
-
-
-def test_the_sdxl_base_is_shipped():
-    assert "sdxl" in SHIPPED
 
 
 def test_a_plain_load_gives_the_stock_class(name, pipe):
@@ -81,7 +76,7 @@ def test_all_weights_together_are_at_most_25_megabytes():
 def test_the_recipe_is_recorded(name):
     record = json.loads((models.path(name) / "recipe.json").read_text())
     assert record["effort"] == 1.0
-    assert record["accuracy"]["all_five"] >= 0.5
+    assert record["accuracy"][0]["all_five"] >= 0.5
     assert {"seed", "training", "versions", "wall_seconds", "parameters"} <= set(record)
 
 
