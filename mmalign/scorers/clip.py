@@ -39,12 +39,17 @@ class ClipModel(ABC, nn.Module):
 
     @property
     @abstractmethod
+    def log_scale(self) -> nn.Parameter:
+        """The parameter whose exp multiplies cosines; of shape () or (1,)."""
+
+    @property
     def logit_scale(self) -> Tensor:
-        """The temperature that multiplies cosines, exp of the parameter; a scalar."""
+        """What multiplies cosines: exp of the parameter, a float32 scalar."""
+        return self.log_scale.float().exp().squeeze()
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Writes the model so that its library, and ``load_clip``, read it back."""
+        """Writes the model so that its library, and ``mmalign.scorers.load_clip``, read it back."""
 
 
 class ClipReward(ModelReward):
@@ -56,6 +61,13 @@ class ClipReward(ModelReward):
 
     differentiable: ClassVar[bool] = True
     clip: ClipModel
+
+    def place(self, module: ClipModel) -> ClipModel:
+        """A model as ``ModelReward.place`` gives it. Its temperature stays float32: as bfloat16 it would be off by a percent."""
+        log_scale = module.log_scale.detach().float()
+        module = super().place(module)
+        module.log_scale.data = log_scale.to(self.device)
+        return module
 
     def prepare(self, image: Image.Image) -> Tensor:
         return self.clip.preprocess(image)
