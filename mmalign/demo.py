@@ -22,11 +22,34 @@ from mmalign.evaluation.report import write_report
 from mmalign.evaluation.result import Evaluation
 from mmalign.evaluation.run import best_possible, told
 from mmalign.pairs import Label, sample_pairs
+from mmalign.plugins import nearest
+from mmalign.reward import Reward
 from mmalign.shapes.captions import prompts
 from mmalign.training.run import train
 
-TASTE = "taste"
-PAIRS = "pairs.parquet"
+USER = "poster"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What the labels follow.
+
+    Attributes:
+        labels: weight in the label, by reward; the first reward is what the demo aligns to.
+        never_worse: rewards under which a preferred picture must not be the worse one.
+        min_gap: pairs whose label scores differ by this or less are left out.
+    """
+
+    labels: Mapping[str, float]
+    never_worse: frozenset[str] = frozenset()
+    min_gap: float = 0.0
+
+
+GOALS = {
+    # the user's taste; a picture is never preferred for its style if it shows less of its caption
+    "taste": Goal({"taste": 1.0, "oracle": 0.3}, never_worse=frozenset({"oracle"}), min_gap=0.02),
+    "oracle": Goal({"oracle": 1.0}),
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +57,6 @@ class Recipe:
     """How the demo aligns one embedded base.
 
     Attributes:
-        user: whose taste the labels follow.
         call: how pictures are drawn.
         method: fields of the objective by method; another method runs with its own defaults.
         train, adapter: sections of the training configuration.
@@ -42,7 +64,6 @@ class Recipe:
         pair_prompts, final_prompts: how many prompts of the splits ``pairs`` and ``final`` are used.
     """
 
-    user: str = "poster"
     call: Mapping[str, float] = field(default_factory=lambda: {"num_inference_steps": 12, "guidance_scale": 2.0})
     method: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"diffusion_dpo": {"beta": 600.0}})
     train: Mapping[str, Any] = field(default_factory=dict)
@@ -64,34 +85,44 @@ STEPS = {
 }
 # errors of epsilon are several times smaller than those of v or a velocity: a larger beta, and smaller steps
 EPSILON = Recipe(method={"diffusion_dpo": {"beta": 6000.0}}, train={**STEPS, "max_train_steps": 100, "learning_rate": 2e-4}, adapter=LORA)
-RECIPES = {"sdxl": Recipe(train=STEPS, adapter=LORA), "sd3": Recipe(train=STEPS), "sd": EPSILON}
+RECIPES = {
+    "taste": {"sdxl": Recipe(train=STEPS, adapter=LORA), "sd3": Recipe(train=STEPS), "sd": EPSILON},
+    "oracle": {"sdxl": Recipe(train=STEPS, adapter=LORA)},
+}
 
 
-def run(out: Path, family: str = "sdxl", method: str = "diffusion_dpo", seed: int = 0) -> Evaluation:
+def run(out: Path, family: str = "sdxl", method: str = "diffusion_dpo", seed: int = 0, aligned_to: str = "taste") -> Evaluation:
     """Runs the demo, writes everything below ``out`` and prints the table and where to look. A demo that was stopped goes on.
 
     Raises:
-        UserError: unknown family or method, or ``out`` holds a finished demo or one with other options.
+        UserError: unknown family, method or goal, or ``out`` holds a finished demo or one with other options.
     """
-    if family not in RECIPES:
-        raise UserError(f"the demo has no family {family!r}; there are: {', '.join(RECIPES)}")
+    recipe, seconds = find_recipe(aligned_to, family), {}
     quiet()
-    recipe, seconds = RECIPES[family], {}
-    config = run_config(recipe, out, family, method, seed)
+    config = run_config(recipe, out, family, method, seed, aligned_to)
     base = pipelines.load(family, f"shapes/{family}")
     claim(out, config)
 
-    if not (out / PAIRS).exists():
+    pairs = Path(config.data.source)
+    if not pairs.exists():
         with timed(seconds, "pairs"):
-            draw_pairs(base, recipe, out / PAIRS, seed)
+            draw_pairs(base, recipe, GOALS[aligned_to], pairs, seed)
     with timed(seconds, "training"):
         train(config, pipe=base.pipe)
-    result = judge(base, recipe, out / "aligned", seed)
+    result = judge(base, recipe, GOALS[aligned_to], out / "aligned", seed)
     result.seconds.update(seconds | {"total": sum(seconds.values()) + result.seconds["evaluation"]})
-    command = f"mmalign demo --out {out.name} --family {family} --method {method} --seed {seed}"
+    command = f"mmalign demo --out {out.name} --family {family} --method {method} --aligned-to {aligned_to} --seed {seed}"
     page = write_report(result, out, config=config.model_dump(mode="json"), command=command, metrics=out / "aligned" / "metrics.jsonl")
     print(f"\n{told(result)}\n\nlook at       {page}\nside by side  {out / 'side_by_side.png'}\nthe adapter   {out / 'aligned'}")
     return result
+
+
+def find_recipe(aligned_to: str, family: str) -> Recipe:
+    """The settings for a goal and a family. Raises UserError where there are none."""
+    for kind, word, known in (("goal", aligned_to, RECIPES), ("family", family, RECIPES.get(aligned_to, {}))):
+        if word not in known:
+            raise UserError(f"the demo aligned to {aligned_to} has no {kind} {word!r}; {nearest(word, list(known))}")
+    return RECIPES[aligned_to][family]
 
 
 def claim(out: Path, config: RunConfig) -> None:
@@ -105,12 +136,12 @@ def claim(out: Path, config: RunConfig) -> None:
         raise UserError(f"{out} holds an unfinished demo with other options; remove the folder or choose another with --out")
 
 
-def run_config(recipe: Recipe, out: Path, family: str, method: str, seed: int) -> RunConfig:
+def run_config(recipe: Recipe, out: Path, family: str, method: str, seed: int, aligned_to: str = "taste") -> RunConfig:
     """The training configuration of the demo, as a user would write it."""
     values = {
         "model": {"family": family, "pretrained": f"shapes/{family}"},
         "adapter": dict(recipe.adapter),
-        "data": {"source": str(out / PAIRS)},
+        "data": {"source": str(out / f"pairs_{aligned_to}.parquet")},
         "method": {"name": method} | dict(recipe.method.get(method, {})),
         "train": dict(TRAIN) | dict(recipe.train),
         "validation": {"prompts": prompts("tuning")[:8], "steps": 50} | dict(recipe.call),
@@ -120,35 +151,37 @@ def run_config(recipe: Recipe, out: Path, family: str, method: str, seed: int) -
     return from_mapping(values, RunConfig, "the demo")
 
 
-def draw_pairs(base: DiffusionFamily, recipe: Recipe, path: Path, seed: int) -> None:
-    """The base's own pictures, labelled by the user's taste; a picture is never preferred for its style if it shows less of the caption."""
-    labels = {TASTE: Label(rewards.load(TASTE, user=recipe.user)), "oracle": Label(rewards.load("oracle"), weight=0.3, never_worse=True)}
+def scorers() -> dict[str, Reward]:
+    """What the pictures are judged by."""
+    return {"taste": rewards.load("taste", user=USER), "oracle": rewards.load("oracle"), "colorfulness": rewards.load("colorfulness")}
+
+
+def draw_pairs(base: DiffusionFamily, recipe: Recipe, goal: Goal, path: Path, seed: int) -> None:
+    """The base's own pictures, labelled as the goal says."""
+    known = scorers()
+    labels = {name: Label(known[name], weight, name in goal.never_worse) for name, weight in goal.labels.items()}
 
     def sampler(texts, seeds):
         return base.sample(texts, seeds, batch_size=len(texts), **recipe.call)
 
-    pairs = sample_pairs(sampler, prompts("pairs")[: recipe.pair_prompts], labels, per_prompt=recipe.per_prompt, seed=seed, min_gap=0.02)
-    write_pickapic(pairs, path, seed=seed)
+    chosen = prompts("pairs")[: recipe.pair_prompts]
+    write_pickapic(sample_pairs(sampler, chosen, labels, per_prompt=recipe.per_prompt, seed=seed, min_gap=goal.min_gap), path, seed=seed)
 
 
-def judge(base: DiffusionFamily, recipe: Recipe, adapter: Path, seed: int) -> Evaluation:
+def judge(base: DiffusionFamily, recipe: Recipe, goal: Goal, adapter: Path, seed: int) -> Evaluation:
     """Base against aligned on prompts that nothing else has seen, from fresh noise."""
-    scorers = {
-        TASTE: rewards.load(TASTE, user=recipe.user),
-        "oracle": rewards.load("oracle"),
-        "colorfulness": rewards.load("colorfulness"),
-    }
+    known = scorers()
     sides = Aligned(base, adapter, **recipe.call)
     try:
         return evaluate(
             sides.base,
             sides.aligned,
             prompts("final")[: recipe.final_prompts],
-            scorers,
-            TASTE,
+            known,
+            next(iter(goal.labels)),
             seed=seed + 1,
-            used_for_labels={TASTE, "oracle"},
-            thresholds=best_possible(scorers),
+            used_for_labels=set(goal.labels),
+            thresholds=best_possible(known),
             options=Options(batch_size=16),
         )
     finally:

@@ -16,7 +16,7 @@ KEYS = {"aligned_to", "comparisons", "control", "seconds", "versions"}
 @pytest.fixture(scope="module")
 def smaller():
     """The recipe of the SDXL-type base on fewer prompts and steps."""
-    whole = demo.RECIPES["sdxl"]
+    whole = demo.RECIPES["taste"]["sdxl"]
     train = {**whole.train, "max_train_steps": 70, "checkpointing_steps": 35}
     return replace(whole, pair_prompts=96, final_prompts=64, train=train)
 
@@ -26,7 +26,7 @@ def out(smaller, tmp_path_factory):
     """A finished demo."""
     folder = tmp_path_factory.mktemp("demo") / "out"
     patch = pytest.MonkeyPatch()
-    patch.setitem(demo.RECIPES, "sdxl", smaller)
+    patch.setitem(demo.RECIPES["taste"], "sdxl", smaller)
     demo.run(folder, "sdxl", "diffusion_dpo", seed=0)
     patch.undo()
     return folder
@@ -53,10 +53,10 @@ def test_the_control_and_the_share_of_prompts_wholly_right_are_there(out):
 
 
 def test_the_folder_holds_what_was_said(out):
-    assert {path.name for path in out.iterdir()} >= {"report.html", "report.json", "side_by_side.png", "pairs.parquet", "aligned"}
+    assert {path.name for path in out.iterdir()} >= {"report.html", "report.json", "side_by_side.png", "pairs_taste.parquet", "aligned"}
     assert (out / "aligned" / "pytorch_lora_weights.safetensors").is_file()
     assert Image.open(out / "side_by_side.png").width > 600
-    pairs = data.load("pickapic", out / "pairs.parquet")
+    pairs = data.load("pickapic", out / "pairs_taste.parquet")
     assert len(pairs) > 60
     assert all(pair.scores[0] > pair.scores[1] for pair in pairs)
 
@@ -64,11 +64,11 @@ def test_the_folder_holds_what_was_said(out):
 def test_a_finished_or_another_demo_is_not_written_over(out, tmp_path):
     with pytest.raises(UserError, match="finished demo"):
         demo.run(out)
-    config = demo.run_config(demo.RECIPES["sdxl"], tmp_path, "sdxl", "diffusion_dpo", 0)
+    config = demo.run_config(demo.RECIPES["taste"]["sdxl"], tmp_path, "sdxl", "diffusion_dpo", 0)
     demo.claim(tmp_path, config)
     demo.claim(tmp_path, config)
     with pytest.raises(UserError, match="other options"):
-        demo.claim(tmp_path, demo.run_config(demo.RECIPES["sdxl"], tmp_path, "sdxl", "diffusion_dpo", 1))
+        demo.claim(tmp_path, demo.run_config(demo.RECIPES["taste"]["sdxl"], tmp_path, "sdxl", "diffusion_dpo", 1))
 
 
 def test_unknown_options_are_named(tmp_path, capsys):

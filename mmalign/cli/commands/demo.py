@@ -5,6 +5,7 @@ from pathlib import Path
 from mmalign.cli.arguments import Parser
 
 FAMILIES = ("sdxl", "sd3", "sd")
+GOALS = ("taste", "oracle")
 
 
 def run(words: list[str]) -> int:
@@ -13,10 +14,12 @@ def run(words: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="folder for everything it makes (default: demo)")
     parser.add_argument("--family", choices=FAMILIES, default="sdxl", help="which embedded pipeline (default: sdxl)")
     parser.add_argument("--method", default="diffusion_dpo", metavar="NAME", help="see `mmalign list methods` (default: diffusion_dpo)")
+    goal = "what to align to: a user's taste, or showing what the prompt says (default: taste)"
+    parser.add_argument("--aligned-to", choices=GOALS, default="taste", help=goal)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of everything random (default: 0)")
     arguments = parser.parse_args(words)
 
     from mmalign.demo import run as demo
 
-    demo(arguments.out, arguments.family, arguments.method, arguments.seed)
+    demo(arguments.out, arguments.family, arguments.method, arguments.seed, arguments.aligned_to)
     return 0
