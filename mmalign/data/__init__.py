@@ -49,7 +49,8 @@ def load(
     table = open_source(source, split)
     if not len(table):
         raise UserError(f"{table.name} is empty; give a source with at least one row")
-    examples = read(table, choose(name, table, fields), ties)
+    reader = choose(name, table, fields)
+    examples = read(reader.arranged(table), reader, ties)
     if on_broken == "skip":
         return require_some(examples.without_broken(), table)
     return examples.check_first()

@@ -24,7 +24,7 @@ def choose(name: str, table: Table, fields: dict[str, Any]) -> Reader:
             f"{name!r} is a kind of source, which is found by itself, and not a reader; say 'auto', or one of {', '.join(_names())}"
         )
     if name == "auto":
-        name = max(_names(), key=lambda known: _likeness(_tentative(known, fields), table))
+        name = max(_names(), key=lambda known: (_knows(known, fields), *_likeness(_tentative(known, fields), table)))
     reader = plugins.build(PACKAGE, name, fields)
     _check(name, reader, table, fields)
     return reader
@@ -32,6 +32,10 @@ def choose(name: str, table: Table, fields: dict[str, Any]) -> Reader:
 
 def _names() -> list[str]:
     return plugins.names(PACKAGE)
+
+
+def _knows(name: str, fields: dict[str, Any]) -> bool:
+    return fields.keys() <= inspect.signature(plugins.load(PACKAGE, name)).parameters.keys()
 
 
 def _tentative(name: str, fields: dict[str, Any]) -> Reader:

@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
+from mmalign import plugins
 from mmalign.data.reader import Reader, Ties, pick
 from mmalign.data.rows import exists
 from mmalign.data.schema import Example
@@ -49,6 +50,27 @@ class Examples(Sequence[Example]):
             images, scores = images[::-1], scores and scores[::-1]
         return replace(stored, images=images, scores=scores, weight=stored.weight * weight, preference=preference)
 
+    def column(self, name: str) -> list[Any]:
+        """What a column of the source holds for each example, for columns of text and numbers.
+
+        Raises:
+            UserError: there is no such column; the message names the nearest.
+        """
+        if name not in self._table.columns:
+            raise UserError(f"{self._table.name} has no column {name!r}; {plugins.nearest(name, list(self._table.columns))}")
+        cells = self._table.column(name)
+        return [cells[row] for row in self._picks["row"].tolist()]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the source."""
+        return self._table.columns
+
+    @property
+    def source(self) -> str:
+        """What messages call the source."""
+        return self._table.name
+
     def check_first(self) -> "Examples":
         """The same, once its first example could be read; its images are looked for but not decoded.
 
@@ -58,8 +80,13 @@ class Examples(Sequence[Example]):
         first = self[0]
         for image in first.images:
             if isinstance(image, Path) and not exists(image):
-                raise UserError(f"{first.origin}: the image {image} does not exist; paths start from the folder of the data file")
+                raise UserError(f"{first.origin}: the image {image} does not exist; {self._start_of_paths()}")
         return self
+
+    def _start_of_paths(self) -> str:
+        return "paths start from the folder of the data file" + (
+            ", or from the reader's image_folder in it" if hasattr(self.reader, "image_folder") else ""
+        )
 
     def without_broken(self) -> "Examples":
         """The same without the rows that have an image that cannot be read; decodes every image once."""

@@ -39,6 +39,10 @@ class Reader(ABC):
     def candidates(self, row: Row) -> Example:
         """The row as an example, with its images in the order as stored."""
 
+    def arranged(self, table: Table) -> Table:
+        """The table with one row per example, where the format spreads an example over several rows; else as it is."""
+        return table
+
     def verdicts(self, table: Table) -> Iterable[Verdict]:
         """One verdict a row; by itself, every row is in the right order."""
         return [1.0] * len(table)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,17 @@ class Row:
     cells: Mapping[str, Any]
     origin: str
     folder: Path | None = None
+
+    def within(self, folder: str | None, usual: str = "") -> "Row":
+        """The same row with relative image paths starting in ``folder``, itself relative to the present one.
+
+        Args:
+            usual: what to use where no folder is given, if it is there.
+        """
+        base = self.folder or Path()
+        if folder is None:
+            folder = usual if (base / usual).is_dir() else ""
+        return replace(self, folder=base / folder)
 
     def text(self, column: str) -> str:
         """A cell as a string.

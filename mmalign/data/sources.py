@@ -26,7 +26,7 @@ KINDS = (
     "a folder with w/ and l/, or a folder written by save_to_disk"
 )
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-_SPLIT_FILE = re.compile(r"(.+?)-\d{5}-of-\d{5}")
+_SPLIT_FILE = re.compile(r"(.+?)-\d{5}-of-\d{5}(-[0-9a-f]{16})?")
 
 
 def open_source(source: Source, split: str | None = None) -> Table:

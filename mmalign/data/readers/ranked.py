@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mmalign.data.ranking import ranking_verdicts, sorted_example
 from mmalign.data.reader import Reader, Verdict
 from mmalign.data.rows import Row
 from mmalign.data.schema import Example
 from mmalign.data.tables import Table
-from mmalign.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -30,25 +30,11 @@ class Ranked(Reader):
         return self.prompt, self.images, self.scores
 
     def verdicts(self, table: Table) -> Iterator[Verdict]:
-        for index, cell in enumerate(table.column(self.scores)):
-            scores = Row({self.scores: cell}, table.origin(index)).numbers(self.scores)
-            yield 0.5 if len(scores) > 1 and len(set(scores)) == 1 else 1.0
+        return ranking_verdicts(table, self.scores)
 
     def candidates(self, row: Row) -> Example:
-        images, scores = row.images(self.images), row.numbers(self.scores)
-        if len(images) != len(scores):
-            raise UserError(f"{row.origin}: {len(images)} images but {len(scores)} scores; give one score for each image")
-        if self.lower_is_better:
-            scores = tuple(-score for score in scores)
-        order = sorted(range(len(scores)), key=lambda k: -scores[k])
-        return Example(
-            prompt=row.text(self.prompt),
-            images=tuple(images[k] for k in order),
-            scores=tuple(scores[k] for k in order),
-            weight=row.weight(self.weight),
-            user_id=row.name(self.user_id),
-            origin=row.origin,
-        )
+        facts = {"weight": row.weight(self.weight), "user_id": row.name(self.user_id)}
+        return sorted_example(row, self.prompt, self.images, self.scores, self.lower_is_better, **facts)
 
 
 PLUGIN = Ranked
