@@ -1,13 +1,16 @@
 """What a preference objective promises: a frozen dataclass whose call turns a policy and prepared inputs into a loss."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, get_type_hints
+from typing import Any, ClassVar, Literal, Protocol, get_type_hints
 
 import torch
 from torch import Tensor
 
 from mmalign.errors import UserError
-from mmalign.policy import Policy
+from mmalign.policy import Policy, ScoringPolicy
+
+Reads = Literal["orders", "ties", "probabilities"]
+"""What a method makes use of in a label: that one order is right; also that there is none; also how likely it is right."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class LossOutput:
 
     Attributes:
         loss: (B,), differentiable.
-        implicit_rewards: (B, K), detached; beta times the log-ratio of policy to reference, preferred candidate first.
+        implicit_rewards: (B, K), detached, preferred candidate first; beta times the log-ratio to the reference, or a scorer's logits.
         extras: more numbers to log by name, each of shape (B,) and detached.
     """
 
@@ -26,14 +29,22 @@ class LossOutput:
 
 
 class Objective(Protocol):
-    """A method. The annotation of ``policy`` says which models it is for, ``candidates`` which numbers of them it compares."""
+    """A method. The annotation of ``policy`` says which models it is for.
+
+    Attributes:
+        candidates: which numbers of candidates it compares.
+        reads: what it makes use of in a label; rows that say more are refused.
+        normalized: whether the weights of the rows of a step are divided by their mean.
+    """
 
     candidates: ClassVar[range]
+    reads: ClassVar[Reads] = "orders"
+    normalized: ClassVar[bool] = False
 
     def __call__(self, policy: Policy, inputs: Any) -> LossOutput: ...
 
 
-def check_fit(objective: Objective, policy: Policy) -> None:
+def check_fit(objective: Objective, policy: Policy | ScoringPolicy) -> None:
     """Makes sure that a method can work on a model, before the first step.
 
     Raises:
@@ -41,7 +52,12 @@ def check_fit(objective: Objective, policy: Policy) -> None:
     """
     wanted = get_type_hints(type(objective).__call__)["policy"]
     if not isinstance(policy, wanted):
-        kinds = {"DenoisingPolicy": "image generators (diffusion or flow)", "TokenPolicy": "vision-language models"}
+        kinds = {
+            "Policy": "models that have a reference (image generators, vision-language models)",
+            "DenoisingPolicy": "image generators (diffusion or flow)",
+            "TokenPolicy": "vision-language models",
+            "ScoringPolicy": "reward scorers",
+        }
         raise UserError(
             f"the method {type(objective).__name__} works on {kinds.get(wanted.__name__, wanted.__name__)}, "
             f"but this model is a {type(policy).__name__}; choose another method (`mmalign list methods`)"

@@ -6,6 +6,7 @@ is K = 1. A policy has three verbs, and all the randomness is in the first, so t
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -46,4 +47,36 @@ class TokenPolicy(Policy, Protocol):
 
     def token_logps(self, inputs: Any) -> tuple[Tensor, Tensor]:
         """Log-probabilities (B, K, T), float32, and the mask (B, K, T) of the response's tokens."""
+        ...
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What was said of the candidates of a batch.
+
+    Attributes:
+        preferences: (B,), the probability in [0.5, 1] that the candidates stand in the right order; 0.5 is a tie.
+        ranks: (B, K), the place of each candidate, 0 the best; equal places are ties.
+    """
+
+    preferences: Tensor
+    ranks: Tensor
+
+
+@runtime_checkable
+class ScoringPolicy(Protocol):
+    """A scorer whose numbers are the logits of a choice among the candidates, and mean something without a reference."""
+
+    module: nn.Module
+
+    def prepare(self, batch: Any, generators: Sequence[torch.Generator]) -> Any:
+        """As a ``Policy`` does."""
+        ...
+
+    def logps(self, inputs: Any) -> Tensor:
+        """Logits (B, K), float32, deterministic and differentiable; their log-softmax over K is the log-probability of being chosen."""
+        ...
+
+    def labels(self, inputs: Any) -> Labels:
+        """The labels of the prepared batch."""
         ...

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmalign.objective import LossOutput, reference_logps
+from mmalign.objective import LossOutput, Objective, reference_logps
 from mmalign.policy import Policy
 
 
@@ -43,7 +43,7 @@ def check_pairs(logps: Tensor) -> None:
 
 
 @dataclass(frozen=True)
-class DPO:
+class DPO(Objective):
     """DPO on pairs: raise the chosen candidate's likelihood over the rejected one's, measured against the reference."""
 
     candidates: ClassVar[range] = range(2, 3)

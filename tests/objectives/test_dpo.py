@@ -8,8 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmalign import objectives
+from mmalign.errors import UserError
+from mmalign.objective import check_fit
 from mmalign.objectives.diffusion_dpo import DiffusionDPO
 from mmalign.objectives.dpo import DPO, dpo_loss
+from tests.objectives.scorers import Fixed as Scorer
 
 margins = st.floats(-50, 50, allow_nan=False)
 
@@ -123,3 +126,15 @@ def test_implicit_rewards_are_beta_times_the_log_ratio_and_detached():
 def test_lists_are_refused():
     with pytest.raises(ValueError, match=r"\(B, 2\)"):
         DPO()(Fixed(torch.zeros(2, 3), torch.zeros(2, 3)), None)
+
+
+@pytest.mark.parametrize(("name", "said"), [("dpo", "have a reference"), ("diffusion_dpo", "image generators")])
+def test_a_scorer_is_refused_by_a_sentence(name, said):
+    with pytest.raises(UserError, match=f"{said}.*choose another method"):
+        check_fit(objectives.load(name), Scorer(torch.zeros(1, 2)))
+
+
+@pytest.mark.parametrize("name", ["soft_pair", "tied_pair", "plackett_luce"])
+def test_methods_for_scorers_refuse_other_models(name):
+    with pytest.raises(UserError, match="reward scorers"):
+        check_fit(objectives.load(name), Fixed(torch.zeros(1, 2), torch.zeros(1, 2)))
