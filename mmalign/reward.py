@@ -76,7 +76,7 @@ class Reward(ABC):
         size, start, scores = batch_size or self.batch_size, 0, []
         with torch.set_grad_enabled(differentiable):
             scorer = self._scorer(prompts)
-            for count, batch in self._batches(images, size, differentiable):
+            for count, batch in self._batches(images, prompts, size, differentiable):
                 scores.append(scorer(batch, range(start, start + count)).float())
                 start += count
         device = images.device if isinstance(images, Tensor) else torch.device("cpu")
@@ -102,7 +102,8 @@ class Reward(ABC):
     def _score(self, images: Any, prompts: list[str] | None) -> Tensor:
         """Scores (B,) of a batch of prepared images."""
 
-    def _batches(self, images: Images, size: int, differentiable: bool) -> Iterator[tuple[int, Any]]:
+    def _batches(self, images: Images, prompts: list[str] | None, size: int, differentiable: bool) -> Iterator[tuple[int, Any]]:
+        """Prepared batches and how many images each has; for a reward that prepares images together with their prompts to override."""
         if isinstance(images, Tensor):
             for part in images.split(size) if len(images) else ():
                 yield len(part), self.prepare_tensor(part, differentiable)
