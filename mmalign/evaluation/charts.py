@@ -2,24 +2,30 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from html import escape
 
 import numpy as np
 
 from mmalign.evaluation.axes import Axes, around, number
 from mmalign.evaluation.selection import evenly_spaced
-from mmalign.evaluation.statistics import WinRate
+from mmalign.evaluation.statistics import Interval, WinRate
 from mmalign.evaluation.verdict import percent, reading, span
 
 _POINTS = 1500
 
 
 def forest(result: WinRate, control: bool = False) -> str:
-    """An interval on a scale from 0 to 100%, with the middle marked. Places are percentages, so that it stretches with the page."""
+    """A win rate on a scale from 0 to 100%, with the middle marked."""
     kind = "control" if control else reading(result.low, result.high).split()[0]
-    low, high, middle = (f"{100 * value:.2f}%" for value in (result.low, result.high, result.win_rate))
+    return interval_bar(Interval(result.win_rate, result.low, result.high), kind, "win rate")
+
+
+def interval_bar(share: Interval, kind: str, name: str) -> str:
+    """A share with its interval between 0 and 100%. Places are percentages, so that it stretches with the page."""
+    low, high, middle = (f"{100 * value:.2f}%" for value in (share.low, share.high, share.value))
     quarters = "".join(f'<line class="grid" x1="{x}%" x2="{x}%" y1="0" y2="100%"/>' for x in (0, 25, 75, 100))
     return (
-        f'<svg class="forest {kind}" role="img" aria-label="win rate {percent(result.win_rate)}, interval {span(result)}">'
+        f'<svg class="forest {kind}" role="img" aria-label="{escape(name)} {percent(share.value)}, interval {span(share)}">'
         f'{quarters}<line class="half" x1="50%" x2="50%" y1="0" y2="100%"/>'
         f'<line class="bar" x1="{low}" x2="{high}" y1="50%" y2="50%"/>'
         f'<line class="end" x1="{low}" x2="{low}" y1="30%" y2="70%"/><line class="end" x1="{high}" x2="{high}" y1="30%" y2="70%"/>'
@@ -77,6 +83,19 @@ def curve(steps: Sequence[float], values: Sequence[float], name: str, reference:
         places = " ".join("{},{}".format(*axes.at(steps[i], line[i])) for i in keep)
         marks += f'<polyline class="{kind}" points="{places}"/>'
     return axes.draw(marks, "step", "", f"{name} over {number(max(steps))} steps, from {number(smooth[0])} to {number(smooth[-1])}")
+
+
+def reliability(points: Sequence[tuple[float, float, int]], name: str) -> str:
+    """Confidence across, share right up, with a point per bin as large as its number of pairs; on the dashed line they agree."""
+    axes = Axes((0.5, 1.0), (min(0.5, *(right for _, right, _ in points)), 1.0))
+    (left, bottom), (right, top) = axes.at(0.5, 0.5), axes.at(1.0, 1.0)
+    marks = [f'<line class="diagonal" x1="{left}" y1="{bottom}" x2="{right}" y2="{top}"/>']
+    largest = max(count for *_, count in points)
+    for confidence, share, count in points:
+        x, y = axes.at(confidence, share)
+        side = "lost" if share < confidence else "won"
+        marks.append(f'<circle class="point {side}" cx="{x}" cy="{y}" r="{3 + 7 * (count / largest) ** 0.5:.1f}"/>')
+    return axes.draw("".join(marks), "confidence", "share right", f"calibration of {name} in {len(points)} bins")
 
 
 def running_mean(values: np.ndarray, width: int) -> np.ndarray:

@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass, field
 from html import escape
-from importlib import resources
-
-import yaml
 
 from mmalign.evaluation import charts
 from mmalign.evaluation.axes import number
 from mmalign.evaluation.curves import Series
+from mmalign.evaluation.markup import card, configuration, document, head_row, section
 from mmalign.evaluation.pictures import inline
 from mmalign.evaluation.result import Comparison, Evaluation, Picture
 from mmalign.evaluation.statistics import Interval, WinRate
@@ -30,7 +28,6 @@ class Context:
 
 def page(evaluation: Evaluation, context: Context) -> str:
     """The whole page, UTF-8 text."""
-    style = resources.files("mmalign.evaluation").joinpath("report.css").read_text(encoding="utf-8")
     sections = [
         _verdict(evaluation),
         _win_rates(evaluation),
@@ -38,15 +35,10 @@ def page(evaluation: Evaluation, context: Context) -> str:
         _pictures(evaluation),
         _scores(evaluation),
         _training(context.metrics),
-        _configuration(context),
+        configuration(context.config, context.versions),
         _reproduce(evaluation, context),
     ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(evaluation.aligned_to)}: aligned against base</title>\n<style>\n{style}</style>\n</head>\n"
-        f"<body>\n<main>\n{''.join(sections)}</main>\n</body>\n</html>\n"
-    )
+    return document(f"{evaluation.aligned_to}: aligned against base", sections)
 
 
 def _verdict(evaluation: Evaluation) -> str:
@@ -59,12 +51,12 @@ def _verdict(evaluation: Evaluation) -> str:
 
 def _win_rates(evaluation: Evaluation) -> str:
     scale = {_HEADS[1]: charts.scale()}
-    heads = "".join(f'<th scope="col" role="columnheader">{head}{scale.get(head, "")}</th>' for head in _HEADS)
     rows = "".join(_comparison(row, row.name == evaluation.aligned_to) for row in evaluation.comparisons)
     control = _row("control", "<small>base against base</small>", evaluation.control, control=True)
     level = percent(evaluation.confidence).replace(".0", "")
-    head, body = f'<thead role="rowgroup"><tr role="row">{heads}</tr></thead>', f'<tbody role="rowgroup">{rows}{control}</tbody>'
-    return _section(
+    head = head_row([f"{head}{scale.get(head, '')}" for head in _HEADS])
+    body = f'<tbody role="rowgroup">{rows}{control}</tbody>'
+    return section(
         "Win rates",
         f'<table role="table" class="rates">{head}{body}</table>'
         "<p class=note>Each prompt is drawn by both models from the same noise; ties count half. "
@@ -104,21 +96,21 @@ def _checks(evaluation: Evaluation) -> str:
         change = (
             f"Change {100 * share.difference.value:+.1f} points ({100 * share.difference.low:+.1f} to {100 * share.difference.high:+.1f})."
         )
-        cards.append(_card(f"Images with {share_name(share)}", f"{body}<p>{change} {share.n} images a side.</p>"))
+        cards.append(card(f"Images with {share_name(share)}", f"{body}<p>{change} {share.n} images a side.</p>"))
     found = evaluation.diversity
     if found:
         ends = [f"{side.low:.3f} to {side.high:.3f}" for side in (found.base, found.aligned)]
         body = _before_after(f"{found.base.value:.3f}", f"{found.aligned.value:.3f}", *ends)
         change = f"Change {found.difference.value:+.3f} ({found.difference.low:+.3f} to {found.difference.high:+.3f})."
         text = f"{change} Measure: {found.metric}; {found.prompts} prompts, {found.images_per_prompt} images each."
-        cards.append(_card("Diversity", f"{body}<p>{escape(text)}</p>"))
-    return _section("Control and side effects", f'<div class="cards">{"".join(cards)}</div>')
+        cards.append(card("Diversity", f"{body}<p>{escape(text)}</p>"))
+    return section("Control and side effects", f'<div class="cards">{"".join(cards)}</div>')
 
 
 def _control(evaluation: Evaluation) -> str:
     rate = f"{percent(evaluation.control.win_rate)}<small>{span(evaluation.control)}</small>"
     numbers = f'<dl><div class="base"><dt>base against base</dt><dd>{rate}</dd></div></dl>'
-    return _card("Control", f"{numbers}<p>{escape(control_sentence(evaluation))}</p>")
+    return card("Control", f"{numbers}<p>{escape(control_sentence(evaluation))}</p>")
 
 
 def _before_after(base: str, aligned: str, base_span: str, aligned_span: str) -> str:
@@ -143,7 +135,7 @@ def _pictures(evaluation: Evaluation) -> str:
         pairs = "".join(_pair(picture, evaluation.aligned_to) for picture in evaluation.group(name))
         if pairs:
             parts.append(f'<h3>{title}</h3><p class=note>{escape(text)}</p><div class="pairs">{pairs}</div>')
-    return _section("Side by side", "".join(parts)) if parts else ""
+    return section("Side by side", "".join(parts)) if parts else ""
 
 
 def _pair(picture: Picture, aligned_to: str) -> str:
@@ -180,7 +172,7 @@ def _scores(evaluation: Evaluation) -> str:
         f"{charts.scatter(*evaluation.scores[row.reward], row.name)}{charts.histogram(*evaluation.scores[row.reward], row.name)}</figure>"
         for row in evaluation.comparisons
     )
-    return _section("Scores", f'{legend}<div class="plots">{figures}</div>')
+    return section("Scores", f'{legend}<div class="plots">{figures}</div>')
 
 
 def _training(metrics: Series) -> str:
@@ -189,15 +181,7 @@ def _training(metrics: Series) -> str:
         for name, reference in _CURVES
         if len(metrics.get(name, ([], []))[0]) > 1
     )
-    return _section("Training", f'<div class="plots">{figures}</div>') if figures else ""
-
-
-def _configuration(context: Context) -> str:
-    config = escape(yaml.safe_dump(context.config, sort_keys=False, allow_unicode=True, width=100))
-    versions = "".join(
-        f"<tr><th scope=row>{escape(name)}</th><td>{escape(version)}</td></tr>" for name, version in context.versions.items()
-    )
-    return _section("Configuration", f"<pre>{config}</pre>") + _section("Versions", f'<table class="versions">{versions}</table>')
+    return section("Training", f'<div class="plots">{figures}</div>') if figures else ""
 
 
 def _reproduce(evaluation: Evaluation, context: Context) -> str:
@@ -210,15 +194,7 @@ def _reproduce(evaluation: Evaluation, context: Context) -> str:
         "every single score in <code>scores.jsonl</code>, beside this page."
     )
     details = f"<p class=note>Settings: {escape(settings)}.<br>Time: {escape(seconds)}.</p>"
-    return _section("How to reproduce", f"{command}<p>{text}</p>{details}")
-
-
-def _section(title: str, body: str) -> str:
-    return f"<section>\n<h2>{title}</h2>\n{body}\n</section>\n"
-
-
-def _card(title: str, body: str) -> str:
-    return f'<div class="card"><h3>{escape(title)}</h3>{body}</div>'
+    return section("How to reproduce", f"{command}<p>{text}</p>{details}")
 
 
 def _difference(change: Interval) -> str:

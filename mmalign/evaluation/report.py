@@ -2,23 +2,20 @@
 
 import io
 import json
-import shlex
-import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from mmalign.errors import UserError
 from mmalign.evaluation.curves import read_metrics
 from mmalign.evaluation.page import Context, page
 from mmalign.evaluation.pictures import grid, scaled, side_by_side
 from mmalign.evaluation.record import plain, record, score_lines
 from mmalign.evaluation.result import Evaluation
 from mmalign.evaluation.selection import evenly_spaced
-from mmalign.evaluation.versions import versions
+from mmalign.evaluation.versions import this_command, versions
+from mmalign.evaluation.write import write_files
 
 _COLUMNS = 6
 _PAIRS = 12
@@ -54,15 +51,8 @@ def write_report(
         **_grids(evaluation),
         "report.json": (json.dumps(numbers, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(),
     }
-    _write(Path(folder), files)
+    write_files(Path(folder), files)
     return Path(folder) / "report.html"
-
-
-def this_command() -> str:
-    """The command line of this process, as one would type it."""
-    program = Path(sys.argv[0]).name
-    program = "python -m mmalign" if program == "__main__.py" else program
-    return f"{program} {shlex.join(sys.argv[1:])}".strip()
 
 
 def _grids(evaluation: Evaluation) -> dict[str, bytes]:
@@ -81,15 +71,3 @@ def _png(image: Image.Image) -> bytes:
     stream = io.BytesIO()
     image.save(stream, "png", optimize=True)
     return stream.getvalue()
-
-
-def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".report-", dir=folder) as staged:
-            for name, content in files.items():
-                Path(staged, name).write_bytes(content)
-            for name in files:
-                Path(staged, name).replace(folder / name)
-    except OSError as error:
-        raise UserError(f"cannot write the report into {folder}: {error.strerror}; free some space or choose another folder") from error

@@ -84,6 +84,28 @@ def interval(values, seed: int = 0, resamples: int = 10_000, confidence: float =
     return Interval(float(values.mean()), float(low), float(high))
 
 
+def ratio_interval(totals, counts, seed: int = 0, resamples: int = 10_000, confidence: float = 0.95) -> Interval:
+    """``totals.sum() / counts.sum()`` of a total and a count per prompt, both (P,), with a bootstrap interval over prompts.
+
+    For shares of things of which prompts have different numbers. Where the share is 0 or 1 the exact binomial bound over prompts
+    takes the interval's place.
+
+    Raises:
+        ValueError: shapes differ, there is no prompt, or a number is not finite.
+    """
+    totals, counts = _table(totals)[:, 0], _table(counts)[:, 0]
+    if totals.shape != counts.shape:
+        raise ValueError(f"totals have shape {totals.shape}, counts {counts.shape}")
+    random = np.random.default_rng(seed)
+    rows = max(1, _CHUNK // len(totals))
+    shares = []
+    for start in range(0, resamples, rows):
+        drawn = random.integers(0, len(totals), size=(min(rows, resamples - start), len(totals)))
+        shares.append(totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
+    low, high = np.quantile(np.concatenate(shares), [(1 - confidence) / 2, (1 + confidence) / 2])
+    return _widened(Interval(float(totals.sum() / counts.sum()), float(low), float(high)), len(totals), confidence)
+
+
 def sign_test(wins: int, losses: int) -> float:
     """Exact two-sided p-value of ``wins`` against ``losses`` under a fair coin; ties are left out (Dixon and Mood 1946).
 

@@ -1,5 +1,6 @@
 """The result as a plain text table for terminals and as Markdown for the model card."""
 
+from mmalign.evaluation.columns import aligned
 from mmalign.evaluation.result import Evaluation
 from mmalign.evaluation.statistics import WinRate
 from mmalign.evaluation.verdict import percent, share_name, span, verdict
@@ -9,11 +10,7 @@ _HEAD = ["reward", "win rate", "interval", "prompts", "base mean", "aligned mean
 
 def text_table(evaluation: Evaluation) -> str:
     """Aligned columns, one row per reward, then the control."""
-    rows = [_HEAD, *_rows(evaluation)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
-    lines = [_line(row, widths) for row in rows]
-    lines.insert(1, "-" * len(lines[0]))
-    return "\n".join([*lines, *_shares(evaluation)])
+    return "\n".join([*aligned([_HEAD, *_rows(evaluation)]), *_shares(evaluation)])
 
 
 def summary_markdown(evaluation: Evaluation) -> str:
@@ -23,11 +20,6 @@ def summary_markdown(evaluation: Evaluation) -> str:
     lines.insert(1, "|---|" + "---:|" * (len(_HEAD) - 1))
     notes = [f"- {line}" for line in _shares(evaluation)]
     return "\n".join([verdict(evaluation), "", *lines, *([""] if notes else []), *notes]) + "\n"
-
-
-def _line(row: list[str], widths: list[int]) -> str:
-    first, *others = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-    return "  ".join([first.strip().ljust(widths[0]), *others])
 
 
 def _rows(evaluation: Evaluation) -> list[list[str]]:

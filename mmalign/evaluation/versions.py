@@ -1,7 +1,10 @@
-"""What software a result was made with."""
+"""What software a result was made with, and by which command."""
 
 import platform
+import shlex
+import sys
 from importlib import metadata
+from pathlib import Path
 
 import mmalign
 
@@ -17,3 +20,10 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def this_command() -> str:
+    """The command line of this process, as one would type it."""
+    program = Path(sys.argv[0]).name
+    program = "python -m mmalign" if program == "__main__.py" else program
+    return f"{program} {shlex.join(sys.argv[1:])}".strip()

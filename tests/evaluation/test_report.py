@@ -14,7 +14,8 @@ from mmalign.errors import UserError
 from mmalign.evaluation.evaluate import evaluate
 from mmalign.evaluation.pictures import inline, scaled
 from mmalign.evaluation.plan import Options
-from mmalign.evaluation.report import this_command, write_report
+from mmalign.evaluation.report import write_report
+from mmalign.evaluation.versions import this_command
 
 SMALL = Options(pictures=5, extremes=2, diversity_prompts=4, diversity_draws=2, resamples=500)
 EVIL = "<script>alert(1)</script>\"><img src=x onerror=alert(2)> & 'quoted'"
