@@ -7,7 +7,8 @@ from mmalign.config import DataConfig, FullConfig, LoraAdapterConfig, RunConfig,
 from mmalign.config.plugin import MethodConfig, plugin_config
 from mmalign.errors import UserError
 from mmalign.plugins import nearest
-from mmalign.training.run import load_examples, train
+from mmalign.training.preferences import load_examples
+from mmalign.training.run import train
 
 
 def align(

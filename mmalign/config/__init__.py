@@ -1,15 +1,17 @@
 """Configuration: strict sections, a loader with did-you-mean, and options of the command line over a file."""
 
 from mmalign.config.drawing import EvaluateConfig, PairsConfig
-from mmalign.config.load import from_mapping, load_config, save_resolved
+from mmalign.config.load import from_mapping, load_config, load_training, save_resolved
 from mmalign.config.plugin import MethodConfig, RewardConfig
-from mmalign.config.run import RunConfig
+from mmalign.config.run import RunConfig, TrainingConfig
+from mmalign.config.scorer import HeldOutConfig, LockingConfig, ScorerDataConfig, ScorerRunConfig
 from mmalign.config.sections import (
     AdapterConfig,
     DataConfig,
     FullConfig,
     LoraAdapterConfig,
     ModelConfig,
+    SourceConfig,
     TrainConfig,
     ValidationConfig,
 )
@@ -19,15 +21,22 @@ __all__ = [
     "DataConfig",
     "EvaluateConfig",
     "FullConfig",
+    "HeldOutConfig",
+    "LockingConfig",
     "LoraAdapterConfig",
     "MethodConfig",
     "ModelConfig",
     "PairsConfig",
     "RewardConfig",
     "RunConfig",
+    "ScorerDataConfig",
+    "ScorerRunConfig",
+    "SourceConfig",
     "TrainConfig",
+    "TrainingConfig",
     "ValidationConfig",
     "from_mapping",
     "load_config",
+    "load_training",
     "save_resolved",
 ]

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from mmalign.config import explain, yaml_file
-from mmalign.config.run import RunConfig
+from mmalign.config.run import RunConfig, TrainingConfig
+from mmalign.config.scorer import ScorerRunConfig
 from mmalign.config.section import Section
 from mmalign.errors import UserError
 
@@ -22,7 +23,7 @@ def load_config(
     Args:
         path: the file; None = everything comes from the options.
         overrides: options such as ``["--train.learning-rate", "1e-5"]``.
-        kind: ``RunConfig`` or ``EvaluateConfig``.
+        kind: the class of the configuration.
         prog: the command, for ``--help``.
 
     Raises:
@@ -42,6 +43,16 @@ def load_config(
         return f"{source} with the command line's options" if any(option.startswith(f"{key}.") for option in given) else source
 
     return _checked(merged, kind, origin)
+
+
+def load_training(path: str | Path, overrides: Sequence[str] = (), prog: str = "mmalign train CONFIG") -> TrainingConfig:
+    """The configuration of a training run, of the kind that its keys say: ``scorer`` for a reward scorer, else of an image generator.
+
+    Raises:
+        UserError: as ``load_config`` does.
+    """
+    kind = ScorerRunConfig if "scorer" in yaml_file.read(path) else RunConfig
+    return load_config(path, overrides, kind, prog)
 
 
 def from_mapping(values: Mapping[str, Any], kind: type[Kind] = RunConfig, source: str = "configuration") -> Kind:

@@ -1,7 +1,8 @@
 """Options of the command line that change a configuration: ``--train.learning-rate 1e-5``.
 
 tyro takes the options apart and writes the help; every value goes, as text, through the same validation as the file's, so that
-there is one set of rules and one kind of message. The options follow the classes named in ``adapter.name`` and ``method.name``.
+there is one set of rules and one kind of message. The options follow the classes named in ``adapter.name``, ``method.name`` and
+``scorer.name``.
 """
 
 import logging
@@ -24,7 +25,7 @@ from mmalign.errors import UserError
 log = logging.getLogger(__name__)
 
 # sections whose keys depend on the name in them
-NAMED = ("adapter", "method")
+NAMED = ("adapter", "method", "scorer")
 
 
 class _Given(tuple[str, ...]):

@@ -1,11 +1,11 @@
-"""The configuration of a training run."""
+"""The configuration of a training run: of an image generator, and what every kind of model shares."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
-from mmalign.config.plugin import MethodConfig, named, section_of
+from mmalign.config.plugin import MethodConfig, PluginConfig, RewardConfig, named, section_of
 from mmalign.config.section import Section
 from mmalign.config.sections import (
     AdapterConfig,
@@ -17,26 +17,40 @@ from mmalign.config.sections import (
     adapter_section,
 )
 
+Method = Annotated[
+    SerializeAsAny[MethodConfig],
+    BeforeValidator(named(MethodConfig)),
+    Field(description="the objective (`mmalign list methods`) and its own fields"),
+]
+Train = Annotated[TrainConfig, Field(description="how to train")]
+OutputDir = Annotated[Path, Field(description="folder for the result, the checkpoints and this configuration")]
+Seed = Annotated[int, Field(ge=0, description="seed of everything random in the run")]
 
-class RunConfig(Section):
-    """A training run: model, adapter, data, method, training, validation, and where the result goes."""
+PLUGINS: dict[str, type[PluginConfig]] = {"method": MethodConfig, "scorer": RewardConfig}
+"""Sections whose keys are the fields of a plug-in."""
 
-    model: ModelConfig = Field(description="the pipeline to align")
-    adapter: AdapterConfig = Field(default_factory=LoraAdapterConfig, description="what is trained: a LoRA, or all weights")
-    data: DataConfig = Field(description="the preferences to train on")
-    method: Annotated[SerializeAsAny[MethodConfig], BeforeValidator(named(MethodConfig))] = Field(
-        description="the objective (`mmalign list methods`) and its own fields"
-    )
-    train: TrainConfig = Field(default_factory=TrainConfig, description="how to train")
-    validation: ValidationConfig = Field(default_factory=ValidationConfig, description="pictures drawn during the run")
-    output_dir: Path = Field(description="folder for the result, the checkpoints and this configuration")
-    seed: int = Field(0, ge=0, description="seed of everything random in the run")
+
+class TrainingConfig(Section):
+    """A training run. Every kind of model has the sections ``data, method, train, output_dir, seed`` beside its own."""
 
     @classmethod
     def part(cls, field: str, value: Any) -> type[Section] | None:
         name = value.get("name") if isinstance(value, dict) else value
         if field == "adapter":
             return adapter_section(name)
-        if field == "method":
-            return section_of(MethodConfig, name)
+        if field in PLUGINS:
+            return section_of(PLUGINS[field], name)
         return super().part(field, value)
+
+
+class RunConfig(TrainingConfig):
+    """A training run: model, adapter, data, method, training, validation, and where the result goes."""
+
+    model: ModelConfig = Field(description="the pipeline to align")
+    adapter: AdapterConfig = Field(default_factory=LoraAdapterConfig, description="what is trained: a LoRA, or all weights")
+    data: DataConfig = Field(description="the preferences to train on")
+    method: Method
+    train: Train = Field(default_factory=TrainConfig)
+    validation: ValidationConfig = Field(default_factory=ValidationConfig, description="pictures drawn during the run")
+    output_dir: OutputDir
+    seed: Seed = 0

@@ -69,22 +69,29 @@ def _adapter(value: Any) -> Any:
 AdapterConfig = Annotated[LoraAdapterConfig | FullConfig, BeforeValidator(_adapter)]
 
 
-class DataConfig(Section):
-    """The preferences to train on."""
+class SourceConfig(Section):
+    """Preferences: where they are, and how they are read."""
 
     name: str = Field("auto", description="reader of the data (`mmalign list datasets`); auto = found from the source")
     source: str = Field(description="Parquet file, folder, or name of a data set on the hub")
-    columns: dict[str, str] = Field(default_factory=dict, description="the reader's column names where yours differ, {caption: text}")
+    columns: dict[str, str | bool | None] = Field(
+        default_factory=dict, description="the reader's column names where yours differ, {caption: text}, and its other options"
+    )
     split: str | None = Field(None, description="split of a data set that has several; None = train")
     limit: int | None = Field(None, ge=1, description="use the first so many rows; None = all")
-    resolution: int | None = Field(None, ge=8, description="side of the square images to train on, pixels; None = the pipeline's own")
-    center_crop: bool = Field(True, description="crop at the center; false = at a random place, the same for the candidates of a row")
-    random_flip: bool = Field(False, description="mirror a row's candidates together with probability 0.5")
-    caption_dropout: float = Field(0.0, ge=0, le=1, description="share of the steps in which a row's prompt is empty")
     ties: Literal["drop", "half", "soft"] = Field(
         "drop", description="rows that prefer no image: drop = leave out; half = both orders at half weight; soft = once, preference 0.5"
     )
     on_broken: Literal["raise", "skip"] = Field("raise", description="a row with an image that cannot be read: stop, or leave it out")
+
+
+class DataConfig(SourceConfig):
+    """The preferences to train on."""
+
+    resolution: int | None = Field(None, ge=8, description="side of the square images to train on, pixels; None = the pipeline's own")
+    center_crop: bool = Field(True, description="crop at the center; false = at a random place, the same for the candidates of a row")
+    random_flip: bool = Field(False, description="mirror a row's candidates together with probability 0.5")
+    caption_dropout: float = Field(0.0, ge=0, le=1, description="share of the steps in which a row's prompt is empty")
     cache_dir: Path | None = Field(None, description="folder for cached latents and prompt embeddings; None = in memory")
 
 
@@ -105,6 +112,7 @@ class TrainConfig(Section):
     adam_beta1: float = Field(0.9, ge=0, lt=1, description="decay of the first moment per step")
     adam_beta2: float = Field(0.999, ge=0, lt=1, description="decay of the second moment per step")
     adam_weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay per step, in units of the learning rate")
+    decay_vectors: bool = Field(True, description="decay biases, gains and other parameters with fewer than two dimensions too")
     adam_epsilon: float = Field(1e-8, gt=0, description="added to the root of the second moment, in units of a gradient")
     max_grad_norm: float | None = Field(1.0, gt=0, description="clip the gradient to this L2 norm; None = no clipping")
     mixed_precision: Literal["no", "bf16", "fp16"] = Field("no", description="number format of the forward pass of what is trained")

@@ -10,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 
 from mmalign import plugins
+from mmalign.data.cache import digest
 from mmalign.data.reader import Reader, Ties, pick
 from mmalign.data.rows import exists
 from mmalign.data.schema import Example
@@ -70,6 +71,10 @@ class Examples(Sequence[Example]):
     def source(self) -> str:
         """What messages call the source."""
         return self._table.name
+
+    def digest(self) -> str:
+        """Tells sets apart by which rows they hold, in which order, and how these are labeled; images are not read."""
+        return digest(self._picks.tobytes())
 
     def check_first(self) -> "Examples":
         """The same, once its first example could be read; its images are looked for but not decoded.

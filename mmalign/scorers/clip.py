@@ -20,9 +20,11 @@ class ClipModel(ABC, nn.Module):
     """Two towers and a temperature.
 
     Attributes:
+        library: whose models it holds, by the hub's name.
         preprocess: how the checkpoint wants its pictures.
     """
 
+    library: ClassVar[str]
     preprocess: Preprocess
 
     @abstractmethod

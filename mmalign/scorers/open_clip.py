@@ -32,6 +32,8 @@ class OpenClip(ClipModel):
         config: the ``model_cfg`` that builds the model.
     """
 
+    library = "open_clip"
+
     def __init__(self, model: nn.Module, tokenizer: Any, preprocess: Preprocess, config: dict[str, Any]) -> None:
         super().__init__()
         self.model, self.tokenizer, self.preprocess, self.config = model, tokenizer, preprocess, config

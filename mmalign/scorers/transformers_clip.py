@@ -26,6 +26,8 @@ class TransformersClip(ClipModel):
         image_processor: its image processor, of which the numbers are taken; the resizing is ours.
     """
 
+    library = "transformers"
+
     def __init__(self, model: nn.Module, tokenizer: Any, image_processor: Any) -> None:
         super().__init__()
         self.model, self.tokenizer, self.image_processor = model, tokenizer, image_processor

@@ -1,77 +1,68 @@
-"""The model card: what was trained, on what, how strongly, and how to load it."""
+"""The model card: what was trained, on what, how strongly, how well, and how to load it."""
 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import yaml
 
-from mmalign.config import RunConfig
-from mmalign.diffusion.family import DiffusionFamily
+from mmalign.config import TrainingConfig
 from mmalign.files import write_whole
-from mmalign.training.loop import Run
+from mmalign.training.log import METRICS_FILE, read_metrics
+from mmalign.training.parts import About, Parts
 
-PACKAGES = ("mmalign", "torch", "diffusers", "transformers", "peft", "accelerate")
+PACKAGES = ("mmalign", "torch", "diffusers", "transformers", "peft", "accelerate", "open_clip_torch")
+MEASURED = "eval_"  # how the names of held-out numbers begin
 
 
-def write(folder: Path, family: DiffusionFamily, config: RunConfig, run: Run) -> None:
+def write(folder: Path, parts: Parts, config: TrainingConfig) -> None:
     """Writes ``README.md`` with the metadata that the hub reads."""
-    write_whole(folder / "README.md", card(family, config, run).encode())
+    write_whole(folder / "README.md", card(parts, config).encode())
 
 
-def card(family: DiffusionFamily, config: RunConfig, run: Run) -> str:
+def card(parts: Parts, config: TrainingConfig) -> str:
     """The card's text."""
-    header = yaml.safe_dump(_metadata(family, config), sort_keys=False).strip()
-    parts = [
+    header = yaml.safe_dump(_metadata(parts.about), sort_keys=False).strip()
+    sections = [
         f"---\n{header}\n---",
         f"# {Path(config.output_dir).name}",
-        _facts(family, config, run),
+        _facts(parts, config),
         "## Use",
-        _usage(family, config),
+        "\n".join(["```python", *parts.about.usage, "```"]),
         "## Versions",
-        _versions(),
+        ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(sections) + "\n"
 
 
-def _metadata(family: DiffusionFamily, config: RunConfig) -> dict:
-    tags = ["text-to-image", "diffusers", "preference-alignment", config.method.name]
-    tags += [] if config.adapter.name == "full" else ["dora" if config.adapter.dora else "lora", "template:sd-lora"]
-    return {"library_name": "diffusers", "base_model": _base(family, config), "tags": tags}
+def _metadata(about: About) -> dict:
+    return {"library_name": about.library, "base_model": about.base, "tags": list(about.tags)}
 
 
-def _base(family: DiffusionFamily, config: RunConfig) -> str:
-    return config.model.pretrained or getattr(family.pipe, "name_or_path", "") or type(family.pipe).__name__
-
-
-def _facts(family: DiffusionFamily, config: RunConfig, run: Run) -> str:
-    beta = getattr(run.objective, "beta", None)
+def _facts(parts: Parts, config: TrainingConfig) -> str:
+    run, about = parts.run, parts.about
     rows = {
-        "Base": _base(family, config),
+        "Base": about.base,
         "Method": f"`{config.method.name}` ({run.objective})",
-        "Effective beta": "none" if beta is None else f"{beta:g}, on half the mean squared error",
+        **{name.capitalize(): value for name, value in about.strengths.items()},
         "Preferences": f"{run.plan.rows} rows from {config.data.source or 'memory'}",
         "Steps": f"{run.step} of {run.plan.rows_per_step} rows",
         "Learning rate": f"{run.learning_rate:g} ({config.train.lr_scheduler}, {config.train.optimizer})",
-        "Trained": config.adapter.name if config.adapter.name == "full" else f"LoRA of rank {config.adapter.rank}",
+        "Trained": about.trained,
         "Seed": str(config.seed),
+        **_measured(run.output_dir / METRICS_FILE),
+        "Command": "`mmalign train config.yaml`, with the file in this folder",
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
 
 
-def _usage(family: DiffusionFamily, config: RunConfig) -> str:
-    kind, base = type(family.pipe).__name__, _base(family, config)
-    lines = [f"from diffusers import {kind}", "", f'pipe = {kind}.from_pretrained("{base}")']
-    if config.adapter.name == "full":
-        name = type(family.denoiser).__name__
-        lines[0] = f"from diffusers import {kind}, {name}"
-        lines.append(f'pipe.{family.denoiser_name} = {name}.from_pretrained("THIS_FOLDER", subfolder="{family.denoiser_name}")')
-    else:
-        lines.append('pipe.load_lora_weights("THIS_FOLDER")')
-    return "\n".join(["```python", *lines, "```"])
-
-
-def _versions() -> str:
-    return ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
+def _measured(path: Path) -> dict[str, str]:
+    """The first and the last of the numbers on held-out data, by name."""
+    found: dict[str, list[str]] = {}
+    for line in read_metrics(path):
+        for name, value in line.items():
+            if name.startswith(MEASURED):
+                found.setdefault(name.removeprefix(MEASURED), []).append(f"{value:.4g} at step {line['step']}")
+    return {f"Held out: {name}": values[-1] + (f" ({values[0]})" if len(values) > 1 else "") for name, values in found.items()}
 
 
 def _version(name: str) -> str:

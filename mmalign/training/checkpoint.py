@@ -6,28 +6,17 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 
 from mmalign.errors import UserError
+from mmalign.training.trained import Trained
 
 PREFIX = "checkpoint-"
 PROGRESS = "progress.json"
 STATE = "state.pt"
-
-
-class Saved(Protocol):
-    """What is trained, as a checkpoint sees it."""
-
-    def save_state(self, folder: Path) -> None:
-        """Writes the trained tensors exactly, and so that the stock libraries read them too."""
-        ...
-
-    def load_state(self, folder: Path) -> None:
-        """Puts them back. Raises UserError where they belong to another model."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -38,7 +27,7 @@ class Progress:
     settings: dict[str, Any]
 
 
-def save(output_dir: Path, progress: Progress, trained: Saved, state: dict[str, Any], limit: int | None) -> Path:
+def save(output_dir: Path, progress: Progress, trained: Trained, state: dict[str, Any], limit: int | None) -> Path:
     """Writes ``checkpoint-{step}/`` under a temporary name, then renames it and removes the oldest beyond the limit.
 
     Args:
@@ -119,7 +108,7 @@ def find(output_dir: Path, wanted: str | None) -> Path | None:
     return path
 
 
-def load(path: Path, settings: dict[str, Any], trained: Saved) -> tuple[int, dict[str, Any]]:
+def load(path: Path, settings: dict[str, Any], trained: Trained) -> tuple[int, dict[str, Any]]:
     """Puts the trained tensors back and returns the step and the rest of the state.
 
     Raises:

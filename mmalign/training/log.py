@@ -16,14 +16,15 @@ class RunLog:
     Args:
         accelerator: the run's accelerator, its trackers initialised.
         folder: the output folder.
-        resumed_step: lines after this step are from a run that went on past its last checkpoint; they are dropped.
+        resumed_step: lines after this step are from a run that went on past its last checkpoint; they are dropped. 0 = a fresh start,
+            which drops all.
     """
 
     def __init__(self, accelerator: Accelerator, folder: Path, resumed_step: int = 0):
         self.accelerator = accelerator
         self.path = folder / METRICS_FILE
         if accelerator.is_main_process:
-            kept = [line for line in read_metrics(self.path) if line["step"] <= resumed_step]
+            kept = [line for line in read_metrics(self.path) if line["step"] <= resumed_step] if resumed_step else []
             write_whole(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
     def write(self, step: int, metrics: dict[str, float]) -> None:

@@ -1,7 +1,7 @@
 """The loop. It knows neither images nor tokens: a policy prepares and answers, an objective compares, the loop steps."""
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,16 @@ from tqdm.auto import tqdm
 from mmalign.config import TrainConfig
 from mmalign.errors import UserError
 from mmalign.objective import Objective, check_fit
-from mmalign.policy import Policy
+from mmalign.policy import Policy, ScoringPolicy
 from mmalign.training import checkpoint
 from mmalign.training.interrupt import Interrupted, StopRequest
 from mmalign.training.log import RunLog
 from mmalign.training.metrics import Monitor, step_metrics
 from mmalign.training.optimizer import effective_learning_rate, make_ema, make_optimizer, make_scheduler
 from mmalign.training.order import BatchPlan, generator
-from mmalign.training.trainable import Trainable, parameters
+from mmalign.training.trained import Trained, parameters
+
+WEIGHT = "weight"  # mean weight of the rows, among a step's sums
 
 # a loss scale of 2**16 is 1 after 16 halvings
 MOST_SKIPPED = 30
@@ -32,9 +34,9 @@ class Run:
 
     accelerator: Accelerator
     config: TrainConfig
-    policy: Policy
+    policy: Policy | ScoringPolicy
     objective: Objective
-    trainable: Trainable
+    trainable: Trained
     plan: BatchPlan
     output_dir: Path
     settings: dict[str, Any]
@@ -70,6 +72,19 @@ class Run:
             path = checkpoint.save(self.output_dir, progress, self.trainable, self.state(), self.config.checkpoints_total_limit)
         self.accelerator.wait_for_everyone()
         return path
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside it, the averaged weights are in place, where there are any."""
+        if self.ema is None:
+            yield
+            return
+        self.ema.store(self.parameters)
+        self.ema.copy_to(self.parameters)
+        try:
+            yield
+        finally:
+            self.ema.restore(self.parameters)
 
     def skip(self) -> None:
         """Counts a step that the loss scale of fp16 skipped. Raises UserError after too many in a row."""
@@ -141,8 +156,9 @@ def train_step(run: Run, batches: Iterator[Any]) -> tuple[dict[str, torch.Tensor
             output = run.objective(run.policy, inputs)
             weights = batch.weights.to(output.loss.device)
             accelerator.backward((output.loss * weights).mean() / accumulation)
-        for name, value in step_metrics(output, weights).items():
+        for name, value in {**step_metrics(output, weights), WEIGHT: weights.mean()}.items():
             total[name] = total.get(name, 0) + value / accumulation
+    normalize(run, total)
     total["grad_norm"] = accelerator.clip_grad_norm_(run.parameters, run.config.max_grad_norm or float("inf")).detach()
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
@@ -152,10 +168,26 @@ def train_step(run: Run, batches: Iterator[Any]) -> tuple[dict[str, torch.Tensor
         run.skip()
         return total, origins
     run.skipped = 0
+    run.trainable.constrain()
     run.scheduler.step()
     if run.ema is not None:
         run.ema.step(run.parameters)
     return total, origins
+
+
+def normalize(run: Run, total: dict[str, torch.Tensor]) -> None:
+    """Divides gradients and loss by the mean weight of the rows over all processes, where the method asks for it.
+
+    What a row counts then does not depend on how the rows of a step are dealt to micro-batches and processes.
+    """
+    weight = total.pop(WEIGHT)
+    if not run.objective.normalized:
+        return
+    share = 1 / run.accelerator.reduce(weight.float(), reduction="mean")
+    total["loss"] = total["loss"] * share
+    for parameter in run.parameters:
+        if parameter.grad is not None:
+            parameter.grad.mul_(share)
 
 
 def report(run: Run, log: RunLog) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Optimizer, learning-rate schedule and moving average."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from diffusers.optimization import get_scheduler
@@ -24,7 +25,7 @@ def make_optimizer(parameters: Iterable[nn.Parameter], config: TrainConfig, rate
     Raises:
         UserError: it needs a package that is not installed.
     """
-    parameters = list(parameters)
+    parameters = list(parameters) if config.decay_vectors else grouped(parameters)
     if config.optimizer == "adafactor":
         from transformers import Adafactor
 
@@ -35,6 +36,15 @@ def make_optimizer(parameters: Iterable[nn.Parameter], config: TrainConfig, rate
     adam = _adamw_8bit() if config.optimizer == "adamw_8bit" else torch.optim.AdamW
     betas = (config.adam_beta1, config.adam_beta2)
     return adam(parameters, lr=rate, betas=betas, weight_decay=config.adam_weight_decay, eps=config.adam_epsilon)
+
+
+def grouped(parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
+    """Matrices, and what has fewer than two dimensions without weight decay, as in the training of CLIP."""
+    matrices, vectors = [], []
+    for parameter in parameters:
+        (matrices if parameter.ndim > 1 else vectors).append(parameter)
+    groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
 
 
 def _adamw_8bit() -> type[Optimizer]:

@@ -6,35 +6,35 @@ from typing import Any
 
 import torch
 
-from mmalign.config import RunConfig
+from mmalign.config import TrainingConfig
 from mmalign.training.loop import Run, train_step
+from mmalign.training.parts import Parts
 
 
-def announce(run: Run, config: RunConfig, rows: int, say: Callable[[str], None] | None) -> None:
-    """Prints the batch arithmetic over so many rows of data and the effective strengths; nothing where ``say`` is None."""
+def announce(parts: Parts, config: TrainingConfig, say: Callable[[str], None] | None) -> None:
+    """Prints the batch arithmetic and the effective strengths; nothing where ``say`` is None."""
     if say is None:
         return
+    run, plan = parts.run, parts.run.plan
     trained = sum(p.numel() for p in run.parameters)
     total = sum(p.numel() for p in run.policy.module.parameters())
-    plan = run.plan
     say(f"method         {config.method.name}: {run.objective}")
-    if (beta := getattr(run.objective, "beta", None)) is not None:
-        peers = f"diffusers' and DiffusionDPO's beta_dpo {beta:g}; align-anything's {beta / 2:g}"
-        say(f"effective beta {beta:g} on half the mean squared error ({peers})")
+    for name, value in parts.about.strengths.items():
+        say(f"{name:<14} {value}")
     rate = f"{run.learning_rate:g}"
     if config.train.scale_lr:
         rate += f" ({config.train.learning_rate:g} x {plan.rows_per_step} rows per step)"
     say(f"effective rate {rate}, {config.train.lr_scheduler}, {config.train.optimizer}")
     product = f"{plan.batch_size} rows x {plan.accumulation} accumulated x {plan.world} processes"
     say(f"batch          {product} = {plan.rows_per_step} rows per step")
-    epochs = config.train.max_train_steps * plan.rows_per_step / rows
-    say(f"data           {rows} rows, {config.train.max_train_steps} steps, {epochs:.2f} epochs")
-    say(f"trained        {trained:,} of {total:,} parameters ({config.adapter.name}) on {run.accelerator.device}")
+    epochs = config.train.max_train_steps * plan.rows_per_step / parts.rows
+    say(f"data           {parts.rows} rows, {config.train.max_train_steps} steps, {epochs:.2f} epochs")
+    say(f"trained        {trained:,} of {total:,} parameters ({parts.about.trained}) on {run.accelerator.device}")
 
 
-def dry_run(run: Run, micro_batches: Iterator[Any], config: RunConfig) -> None:
+def dry_run(parts: Parts, micro_batches: Iterator[Any]) -> None:
     """Takes one step without keeping it, and prints its numbers, time, memory and the planned outputs."""
-    device = run.accelerator.device
+    run, device = parts.run, parts.run.accelerator.device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     started = time.perf_counter()
@@ -43,10 +43,10 @@ def dry_run(run: Run, micro_batches: Iterator[Any], config: RunConfig) -> None:
     seconds = time.perf_counter() - started
     print(f"first batch    {'; '.join(origins[:4])}{' ...' if len(origins) > 4 else ''}")
     print("first step     " + ", ".join(f"{name} {value:.4g}" for name, value in values.items()))
-    minutes = seconds * config.train.max_train_steps / 60
+    minutes = seconds * run.config.max_train_steps / 60
     print(f"time           {seconds:.2f} s for the first step, about {minutes:.0f} min for all at that pace")
     print(f"memory         {memory(run)}")
-    print(f"would write    {run.output_dir}: {', '.join(planned(config))}")
+    print(f"would write    {run.output_dir}: {', '.join(planned(parts))}")
 
 
 def memory(run: Run) -> str:
@@ -60,10 +60,8 @@ def memory(run: Run) -> str:
     return text
 
 
-def planned(config: RunConfig) -> list[str]:
+def planned(parts: Parts) -> list[str]:
     """Names of what a run leaves in its folder."""
-    result = "the denoiser's weights" if config.adapter.name == "full" else "pytorch_lora_weights.safetensors"
-    names = [result, "README.md", "config.yaml", "metrics.jsonl", f"checkpoint-N/ every {config.train.checkpointing_steps} steps"]
-    if config.validation.steps and config.validation.prompts:
-        names.append(f"samples/ every {config.validation.steps} steps")
-    return names
+    result, *more = parts.about.files
+    steps = parts.run.config.checkpointing_steps
+    return [result, "README.md", "config.yaml", "metrics.jsonl", f"checkpoint-N/ every {steps} steps", *more]

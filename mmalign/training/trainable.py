@@ -84,6 +84,9 @@ class LoraTraining:
             raise UserError(f"the LoRA in {folder} has other layers or another rank than this configuration; resume with its own")
         set_peft_model_state_dict(self.module, state, adapter_name=ADAPTER_NAME)
 
+    def constrain(self) -> None:
+        """Nothing has a range."""
+
     def remove(self) -> None:
         """Takes the adapter out again: the user's pipeline is as it was."""
         if set(self.module.peft_config) == {ADAPTER_NAME}:
@@ -125,6 +128,9 @@ class FullTraining:
             self.module.load_state_dict(saved.state_dict())
         except (OSError, RuntimeError, ValueError) as error:
             raise UserError(f"the checkpoint {folder} cannot be read, or is another model's: {str(error).splitlines()[0]}") from error
+
+    def constrain(self) -> None:
+        """Nothing has a range."""
 
     def remove(self) -> None:
         """Puts the weights from before training back into the user's pipeline."""
@@ -186,11 +192,6 @@ def trainable(family: DiffusionFamily, config: AdapterConfig, seed: int, autocas
     made = kind(family, config, seed, autocast)
     made.module.eval()  # dropout would make policy and reference differ at equal weights
     return made
-
-
-def parameters(module: nn.Module) -> list[nn.Parameter]:
-    """The parameters that are trained."""
-    return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
 def _jsonable(metadata: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -25,7 +25,7 @@ class Validation:
 
     def __call__(self, step: int) -> None:
         config, accelerator = self.config, self.run.accelerator
-        due = config.steps and config.prompts and (step % config.steps == 0 or step == self.run.config.max_train_steps)
+        due = step and config.steps and config.prompts and (step % config.steps == 0 or step == self.run.config.max_train_steps)
         if not due:
             return
         if accelerator.is_main_process:
@@ -33,14 +33,10 @@ class Validation:
         accelerator.wait_for_everyone()
 
     def _draw(self, step: int) -> None:
-        if self.run.ema is not None:
-            self.run.ema.store(self.run.parameters)
-            self.run.ema.copy_to(self.run.parameters)
         seeds = range(self.config.seed, self.config.seed + len(self.config.prompts))
         call = {name: getattr(self.config, name) for name in ("num_inference_steps", "guidance_scale")}
-        pictures = self.family.sample(self.config.prompts, list(seeds), **call)
-        if self.run.ema is not None:
-            self.run.ema.restore(self.run.parameters)
+        with self.run.averaged():
+            pictures = self.family.sample(self.config.prompts, list(seeds), **call)
         save_grid(pictures, self.run.output_dir / SAMPLES / f"step-{step:06d}.png")
 
 

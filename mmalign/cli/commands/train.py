@@ -19,10 +19,10 @@ def run(words: list[str]) -> int:
     path, *options = words
     if path.startswith("-"):
         raise UserError(f"the configuration file comes first: mmalign train CONFIG {' '.join(words)}")
-    from mmalign.config import load_config
+    from mmalign.config import load_training
 
     dry_run = "--dry-run" in options
-    config = load_config(path, [option for option in options if option != "--dry-run"], prog=f"mmalign train {path}")
+    config = load_training(path, [option for option in options if option != "--dry-run"], prog=f"mmalign train {path}")
     from mmalign.training.run import train
 
     result = train(config, dry_run=dry_run)

@@ -1,0 +1,103 @@
+"""A run that aligns an image generator: its parts, from the configuration."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from mmalign import pipelines
+from mmalign.config import RunConfig
+from mmalign.data.schema import Example
+from mmalign.diffusion.family import DiffusionFamily
+from mmalign.diffusion.policy import DiffusionPolicy
+from mmalign.objective import Objective
+from mmalign.training.dataset import collate
+from mmalign.training.encode import Share, encode
+from mmalign.training.loop import Run
+from mmalign.training.order import derived_seed
+from mmalign.training.parts import About, Parts, batch_plan, binding
+from mmalign.training.preferences import check_candidates, load_examples
+from mmalign.training.trainable import trainable
+from mmalign.training.validation import Validation
+
+
+@contextmanager
+def building(
+    config: RunConfig,
+    accelerator: Accelerator,
+    output_dir: Path,
+    rows: int | None = None,
+    *,
+    pipe: Any = None,
+    examples: Sequence[Example] | None = None,
+) -> Iterator[Parts]:
+    """All parts of a run. At the end the pipeline is given back as it was.
+
+    Args:
+        rows: encode the first so many rows only, and leave nothing on the disk: a dry run. None = all.
+        pipe: a pipeline that is already there, in place of ``config.model``.
+        examples: preferences that are already there, in place of ``config.data.source``.
+    """
+    objective = config.method.build()
+    family = pipelines.configured(config.model) if pipe is None else pipelines.load(pipe, logit_normal=config.model.logit_normal)
+    device = family.device
+    family.pipe.to(accelerator.device)
+    examples = load_examples(config.data) if examples is None else examples
+    check_candidates(objective, examples[0])
+    share = Share(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
+    cached = config.data if rows is None else config.data.model_copy(update={"cache_dir": None})
+    dataset = encode(family, examples[:rows], cached, config.seed, share, progress=accelerator.is_main_process)
+    plan = batch_plan(config, len(dataset), accelerator)
+    trained = trainable(family, config.adapter, derived_seed(config.seed, "adapter"), config.train.mixed_precision != "no")
+    try:
+        if config.train.gradient_checkpointing:
+            family.denoiser.enable_gradient_checkpointing()
+        if not (config.validation.steps and config.validation.prompts):
+            family.rest_encoders()
+        policy = DiffusionPolicy(family, trained.module, trained.reference, accelerator.autocast)
+        settings = binding(config, ("method", "adapter"), plan, the_encoded_data=dataset.digest())
+        settings |= {"data.caption_dropout": config.data.caption_dropout}
+        run = Run(accelerator, config.train, policy, objective, trained, plan, output_dir, settings)
+        validation = Validation(run, family, config.validation)
+        yield Parts(run, dataset, collate, len(examples), about(family, config, objective), lambda step, log: validation(step))
+    finally:
+        accelerator.unwrap_model(trained.module, keep_fp32_wrapper=False)
+        if config.train.gradient_checkpointing:
+            family.denoiser.disable_gradient_checkpointing()
+        trained.remove()
+        family.pipe.to(device)
+
+
+def about(family: DiffusionFamily, config: RunConfig, objective: Objective) -> About:
+    """What is said of the model."""
+    full = config.adapter.name == "full"
+    files = ["the denoiser's weights" if full else "pytorch_lora_weights.safetensors"]
+    if config.validation.steps and config.validation.prompts:
+        files.append(f"samples/ every {config.validation.steps} steps")
+    tags = ["text-to-image", "diffusers", "preference-alignment", config.method.name]
+    base = config.model.pretrained or getattr(family.pipe, "name_or_path", "") or type(family.pipe).__name__
+    strengths = {}
+    if (beta := getattr(objective, "beta", None)) is not None:
+        peers = f"diffusers' and DiffusionDPO's beta_dpo {beta:g}; align-anything's {beta / 2:g}"
+        strengths["effective beta"] = f"{beta:g} on half the mean squared error ({peers})"
+    return About(
+        base=base,
+        trained="full" if full else f"LoRA of rank {config.adapter.rank}",
+        library="diffusers",
+        tags=tags if full else [*tags, "dora" if config.adapter.dora else "lora", "template:sd-lora"],
+        usage=_usage(family, base, full),
+        files=files,
+        strengths=strengths,
+    )
+
+
+def _usage(family: DiffusionFamily, base: str, full: bool) -> list[str]:
+    kind = type(family.pipe).__name__
+    lines = [f"from diffusers import {kind}", "", f'pipe = {kind}.from_pretrained("{base}")']
+    if not full:
+        return [*lines, 'pipe.load_lora_weights("THIS_FOLDER")']
+    name = type(family.denoiser).__name__
+    lines[0] = f"from diffusers import {kind}, {name}"
+    return [*lines, f'pipe.{family.denoiser_name} = {name}.from_pretrained("THIS_FOLDER", subfolder="{family.denoiser_name}")']

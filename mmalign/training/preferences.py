@@ -1,0 +1,38 @@
+"""The preferences that a run trains on: read as configured, and fit for its method."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmalign import data
+from mmalign.config import SourceConfig
+from mmalign.data.schema import Example
+from mmalign.errors import UserError
+from mmalign.objective import Objective
+
+
+def load_examples(config: SourceConfig, source: Any = None) -> Sequence[Example]:
+    """The preferences that the configuration names, or those of a source in memory read as it says."""
+    options = {"split": config.split, "ties": config.ties, "on_broken": config.on_broken} | config.columns
+    return data.load(config.name, config.source if source is None else source, **options)[: config.limit]
+
+
+def check_candidates(objective: Objective, example: Example) -> None:
+    """Raises UserError where the method does not compare so many candidates."""
+    count, wanted = len(example.images), objective.candidates
+    if count not in wanted:
+        number = str(wanted.start) if len(wanted) == 1 else f"{wanted.start} or more"
+        raise UserError(
+            f"{example.origin} has {count} candidates, but {type(objective).__name__} compares {number}; choose another method or data"
+        )
+
+
+def check_label(objective: Objective, example: Example) -> None:
+    """Raises UserError where the method does not read such a label."""
+    if example.preference == 1 or objective.reads == "probabilities":
+        return
+    if example.preference == 0.5:
+        if objective.reads == "orders":
+            raise UserError(f"{example.origin} is a tie, which {type(objective).__name__} does not read; read ties by drop or half")
+        return
+    remedy = "choose soft_pair or tied_pair, or round the labels"
+    raise UserError(f"{example.origin} is a soft label ({example.preference:g}), which {type(objective).__name__} does not read; {remedy}")

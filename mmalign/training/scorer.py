@@ -1,0 +1,124 @@
+"""A run that trains a CLIP-type reward scorer: its parts, from the configuration."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from mmalign import plugins
+from mmalign.config import RewardConfig, ScorerRunConfig
+from mmalign.data.schema import Example
+from mmalign.errors import UserError
+from mmalign.scorers.clip import ClipReward
+from mmalign.scorers.policy import ScorerPolicy
+from mmalign.training.held_out import HeldOut
+from mmalign.training.log import RunLog
+from mmalign.training.loop import Run
+from mmalign.training.parts import About, Parts, batch_plan, binding
+from mmalign.training.preferences import check_candidates, check_label, load_examples
+from mmalign.training.scorer_data import Collate, ScorerRows
+from mmalign.training.scorer_trained import ScorerTraining
+
+
+@contextmanager
+def building(
+    config: ScorerRunConfig,
+    accelerator: Accelerator,
+    output_dir: Path,
+    rows: int | None = None,
+    *,
+    examples: Sequence[Example] | None = None,
+    held_out: Sequence[Example] | None = None,
+) -> Iterator[Parts]:
+    """All parts of a run.
+
+    Args:
+        rows: prepare the first so many rows only: a dry run. None = all.
+        examples: preferences that are already there, in place of ``config.data.source``.
+        held_out: preferences to measure on that are already there, in place of ``config.evaluation.source``.
+    """
+    objective = config.method.build()
+    reward = load_scorer(config.scorer, accelerator)
+    examples = load_examples(config.data) if examples is None else examples
+    check_candidates(objective, examples[0])
+    check_label(objective, examples[0])
+    dataset = ScorerRows(examples[:rows], reward.prepare, objective)
+    if config.data.in_memory:
+        dataset.keep(accelerator.is_main_process)
+    collate = Collate(reward.clip.tokenize)
+    plan = batch_plan(config, len(dataset), accelerator)
+    trained = ScorerTraining(reward.clip, config.locking, config.train.gradient_checkpointing)
+    try:
+        settings = binding(config, ("method", "scorer", "locking"), plan, the_preferences=dataset.digest())
+        run = Run(accelerator, config.train, ScorerPolicy(trained.module), objective, trained, plan, output_dir, settings)
+        watch = unwatched if rows is not None else watching(run, config, held_out, reward, collate)
+        yield Parts(run, dataset, collate, len(examples), about(config, reward), watch)
+    finally:
+        accelerator.unwrap_model(trained.module, keep_fp32_wrapper=False)
+        trained.remove()
+
+
+def load_scorer(config: RewardConfig, accelerator: Accelerator) -> ClipReward:
+    """The reward to train, on this process's device.
+
+    Raises:
+        UserError: it is not a CLIP-type scorer of images under prompts, or not in float32, or is placed by hand.
+    """
+    kind = plugins.load(config.package, config.name)
+    if not (isinstance(kind, type) and issubclass(kind, ClipReward) and kind.needs_prompt):
+        raise UserError(
+            f"scorer.name is {config.name}, which does not compare images with prompts as a CLIP does; train pickscore, hpsv2 ..."
+        )
+    fields = config.fields()
+    if fields.get("dtype", "float32") != "float32":
+        raise UserError(f"scorer.dtype is {fields['dtype']}, in which small steps vanish; leave it out and set train.mixed_precision bf16")
+    if fields.get("device", "auto") != "auto":
+        raise UserError(f"scorer.device is {fields['device']}, but processes get their devices from accelerate; leave it out")
+    return kind(**fields | {"device": str(accelerator.device)})
+
+
+def unwatched(step: int, log: RunLog) -> None:
+    """Nothing is measured during the run."""
+
+
+def watching(run: Run, config: ScorerRunConfig, held_out: Sequence[Example] | None, reward: ClipReward, collate: Collate):
+    """What measures on held-out preferences, where there are any."""
+    if held_out is None:
+        if config.evaluation.source is None:
+            return unwatched
+        held_out = load_examples(config.evaluation)
+    rows = ScorerRows(held_out, reward.prepare)
+    if config.evaluation.in_memory:
+        rows.keep(run.accelerator.is_main_process)
+    return HeldOut(run, rows, collate, config.evaluation)
+
+
+def about(config: ScorerRunConfig, reward: ClipReward) -> About:
+    """What is said of the model."""
+    name, locking = config.scorer.name, config.locking
+    base = getattr(config.scorer, "pretrained", name)
+    parts = [
+        f"{tower} tower" if layers is None else f"last {layers} {tower} layers"
+        for tower, layers in (("image", locking.image_layers), ("text", locking.text_layers))
+        if layers != 0
+    ]
+    parts += [] if locking.freeze_logit_scale else ["logit scale"]
+    library = reward.clip.library
+    return About(
+        base=base,
+        trained=", ".join(parts),
+        library=library,
+        tags=["reward-model", "text-to-image", "preference-alignment", name, config.method.name],
+        usage=[
+            "from mmalign import rewards",
+            "",
+            f'scorer = rewards.load("{name}", pretrained="THIS_FOLDER")',
+            'scores = scorer.score(images, "a prompt")',
+        ],
+        files=[f"the scorer as {library} saves it"],
+        strengths={
+            "logit scale": f"{reward.clip.logit_scale.item():.4g} at first"
+            + ("" if locking.freeze_logit_scale else ", trained within 1 to 100")
+        },
+    )
