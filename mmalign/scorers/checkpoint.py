@@ -52,8 +52,26 @@ def _downloaded(repository: str, file: str, revision: str | None) -> Path:
     try:
         return Path(hf_hub_download(repository, file, revision=revision))
     except (OSError, ValueError, HfHubHTTPError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"cannot get {file} of {repository} from the hub ({reason}); download it and give its path") from error
+        raise UserError(f"cannot get {file} of {repository} from the hub ({hub_reason(error)}); download it and give its path") from error
+
+
+def hub_reason(error: Exception) -> str:
+    """Why the hub did not give something, in few words."""
+    from huggingface_hub import errors
+
+    reasons = {
+        errors.GatedRepoError: "its owner wants you to ask for access there first",
+        errors.RepositoryNotFoundError: "there is no such repository, or it is private",
+        errors.RevisionNotFoundError: "it has no such revision",
+        errors.LocalEntryNotFoundError: "the hub cannot be reached, and nothing was downloaded before",
+        errors.EntryNotFoundError: "it has no such file",
+    }
+    return next((reason for kind, reason in reasons.items() if isinstance(error, kind)), first_line(error))
+
+
+def first_line(error: Exception) -> str:
+    """An error of another library, short enough for a sentence."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
@@ -81,23 +99,20 @@ def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> object:
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise UserError(f"{path} is no safetensors file, or is damaged ({error}); download it again") from error
     try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} cannot be read as tensors: it is damaged, or a pickle of Python objects, which could run code and is refused; "
             "download it again, or convert it to safetensors where you trust it"
         ) from error
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise UserError(f"{path} is damaged or no checkpoint ({str(error).splitlines()[0]}); download it again") from error
+    except Exception as error:
+        # damaged bytes fail anywhere in a reader
+        raise UserError(f"{path} is damaged or no checkpoint ({first_line(error)}); download it again") from error
 
 
 def _check_digest(path: Path, sha256: str) -> None:
@@ -108,7 +123,9 @@ def _check_digest(path: Path, sha256: str) -> None:
 
 
 def load_into(module: nn.Module, tensors: Mapping[str, Tensor], path: Path, ignore: Iterable[str] = ()) -> None:
-    """Puts tensors into a module of the same names and shapes.
+    """Puts tensors into a module of the same names and shapes, in the module's number formats.
+
+    A tensor that has its number format already is taken, not copied: a module and its checkpoint together need the memory of one.
 
     Args:
         path: where they came from, for messages.
@@ -117,17 +134,17 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], path: Path, igno
     Raises:
         UserError: a tensor is missing, superfluous or of another shape; the message names the first one.
     """
-    ends = tuple(ignore)
+    ends, kind = tuple(ignore), type(module).__name__
     wanted = module.state_dict()
-    kept = {name: value for name, value in tensors.items() if name in wanted or not name.endswith(ends or "\0")}
-    for name, tensor in wanted.items():
-        if name not in kept:
-            if ends and name.endswith(ends):
-                continue
-            raise UserError(f"{path} is not a checkpoint of {type(module).__name__}: it has no tensor {name!r}; give the published file")
-        if kept[name].shape != tensor.shape:
-            shapes = f"{tuple(kept[name].shape)}, not {tuple(tensor.shape)}"
-            raise UserError(f"{path} does not fit {type(module).__name__}: {name!r} has shape {shapes}; give the file of this architecture")
-    if extra := sorted(kept.keys() - wanted.keys()):
-        raise UserError(f"{path} is not a checkpoint of {type(module).__name__}: it also has {extra[0]!r}; give the published file")
-    module.load_state_dict(kept, strict=False)
+    missing = [name for name in wanted if name not in tensors and not name.endswith(ends)]
+    extra = sorted(name for name in tensors if name not in wanted and not name.endswith(ends))
+    found = {name: tensor for name, tensor in tensors.items() if name in wanted}
+    if missing:
+        raise UserError(f"{path} is not a checkpoint of {kind}: it has no tensor {missing[0]!r}; give the published file")
+    if extra:
+        raise UserError(f"{path} is not a checkpoint of {kind}: it also has {extra[0]!r}; give the published file")
+    for name, tensor in found.items():
+        if tensor.shape != wanted[name].shape:
+            shapes = f"{tuple(tensor.shape)}, not {tuple(wanted[name].shape)}"
+            raise UserError(f"{path} does not fit {kind}: {name!r} has shape {shapes}; give the file of this architecture")
+    module.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in found.items()}, strict=False, assign=True)

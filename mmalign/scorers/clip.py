@@ -80,8 +80,8 @@ class ClipReward(ModelReward):
             return self.clip.preprocess.tensor(images)
         return torch.stack([self.prepare(to_pil(image)) for image in images])
 
-    def compare(self, images: Tensor, texts: Tensor) -> Tensor:
-        """Scores (B,) of unit embeddings of images (B, D) and of their prompts (B, D)."""
+    def compare(self, images: Tensor, texts: Tensor | None) -> Tensor:
+        """Scores (B,) of unit embeddings of images (B, D) and of their prompts (B, D); None where prompts play no part."""
         raise NotImplementedError
 
     def image_embeddings(self, pixels: Tensor) -> Tensor:
@@ -96,15 +96,12 @@ class ClipReward(ModelReward):
 
     def _scorer(self, prompts: list[str] | None) -> Scorer:
         """Reads every distinct prompt once."""
-        distinct = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts or []))}
-        texts = self.text_embeddings(list(distinct)) if distinct else None
-        which = torch.tensor([distinct[prompt] for prompt in prompts or []], device=self.device)
-
-        def score(pixels: Tensor, places: range) -> Tensor:
-            rows = which[places.start : places.stop]
-            return self.compare(self.image_embeddings(pixels), texts[rows] if texts is not None else None)
-
-        return score
+        if not self.needs_prompt or not prompts:
+            return lambda pixels, places: self.compare(self.image_embeddings(pixels), None)
+        distinct = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
+        texts = self.text_embeddings(list(distinct))
+        which = torch.tensor([distinct[prompt] for prompt in prompts], device=self.device)
+        return lambda pixels, places: self.compare(self.image_embeddings(pixels), texts[which[places.start : places.stop]])
 
     def _score(self, images: Tensor, prompts: list[str] | None) -> Tensor:
         return self._scorer(prompts)(images, range(len(images)))

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from mmalign.errors import UserError
+from mmalign.scorers.checkpoint import locate, looks_local
 from mmalign.scorers.clip import ClipModel
 from mmalign.scorers.open_clip import CONFIG, is_tag, load_open_clip
 from mmalign.scorers.transformers_clip import KINDS, load_transformers
@@ -26,16 +27,26 @@ def load_clip(place: str | Path, *, arch: str | None = None, processor: str | Pa
     text = str(place)
     if text.startswith(("hf-hub:", "local-dir:")) or is_tag(text) or Path(text).expanduser().is_file():
         return load_open_clip(place, arch, revision)
-    folder = Path(text).expanduser()
-    if folder.is_dir() and (folder / CONFIG).is_file() and _kind(folder) not in KINDS:
-        return load_open_clip(folder, arch, revision)
-    return load_transformers(place, revision, processor)
+    kind = _kind(place, revision)
+    if kind not in KINDS and _found(place, CONFIG, revision) is not None:
+        return load_open_clip(place, arch, revision)
+    if kind is None and looks_local(place):
+        remedy = "give a folder with config.json or open_clip_config.json, a hub id, a checkpoint file, or open_clip's ARCH:TAG"
+        raise UserError(f"there is no CLIP-type model at {place}; {remedy}")
+    return load_transformers(Path(text).expanduser() if looks_local(place) else place, revision, processor)
 
 
-def _kind(folder: Path) -> str | None:
+def _kind(place: str | Path, revision: str | None) -> str | None:
+    """The type of model that a place declares for transformers; None where it declares none."""
+    path = _found(place, "config.json", revision)
     try:
-        return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except FileNotFoundError:
+        return None if path is None else json.loads(path.read_text(encoding="utf-8")).get("model_type")
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{path} is no configuration of a model ({error}); download it again") from error
+
+
+def _found(place: str | Path, file: str, revision: str | None) -> Path | None:
+    try:
+        return locate(place, file, revision)
+    except UserError:
         return None
-    except ValueError as error:
-        raise UserError(f"{folder / 'config.json'} is no JSON ({error}); download it again") from error

@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 
 from mmalign.errors import UserError
 from mmalign.plugins import nearest
-from mmalign.scorers.checkpoint import load_into, locate, read_tensors
+from mmalign.scorers.checkpoint import first_line, load_into, locate, read_tensors
 from mmalign.scorers.clip import ClipModel
 from mmalign.scorers.preprocess import CLIP_MEAN, CLIP_STD, Preprocess
 
@@ -62,14 +62,14 @@ class OpenClip(ClipModel):
         (folder / CONFIG).write_text(json.dumps(recipe, indent=2), encoding="utf-8")
 
 
-def load_open_clip(place: str | Path, arch: str | None = None, revision: str | None = None) -> OpenClip:
+def load_open_clip(place: str | Path, arch: str | Path | None = None, revision: str | None = None) -> OpenClip:
     """A model of open_clip, float32, on the CPU. Nothing but the checkpoint itself is downloaded.
 
     Args:
         place: ``ARCH:TAG`` of open_clip's list, as in "ViT-L-14:openai"; a folder or hub id (with or without ``hf-hub:``, ``local-dir:``)
             that holds open_clip_config.json; or a checkpoint file.
-        arch: with a checkpoint file, what it is of: a name of open_clip's list, or a JSON file like open_clip_config.json.
-            None = the open_clip_config.json beside it.
+        arch: with a checkpoint file, what it is of: a name of open_clip's list (OpenAI's weights are of those that end in "-quickgelu"),
+            or a JSON file like open_clip_config.json. None = the open_clip_config.json beside it.
         revision: branch, tag or commit on the hub.
 
     Raises:
@@ -77,24 +77,17 @@ def load_open_clip(place: str | Path, arch: str | None = None, revision: str | N
     """
     place = str(place).removeprefix("hf-hub:").removeprefix("local-dir:")
     if is_tag(place):
-        return _tagged(*place.split(":"))
+        return _tagged(*place.split(":", 1))
     path = Path(place).expanduser()
     if path.is_file():
-        config = path.parent / CONFIG if arch is None else arch
-        return _assembled(*read_config(config), path, path.parent)
+        return _assembled(*read_config(arch or _beside(path)), path, path.parent)
     config = locate(place, CONFIG, revision)
-    weights = next(file for file in WEIGHTS if (config.parent / file).is_file()) if path.is_dir() else WEIGHTS[0]
-    return _assembled(*read_config(config), locate(place, weights, revision), config.parent)
+    return _assembled(*read_config(config), _weights(place, revision), config.parent)
 
 
 def is_tag(place: str) -> bool:
     """Whether a place has the form ``ARCH:TAG``."""
-    arch, colon, _ = place.partition(":")
-    if not colon:
-        return False
-    import open_clip
-
-    return arch in open_clip.list_models()
+    return ":" in place and "/" not in place and not Path(place).exists()
 
 
 def read_config(arch: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -117,6 +110,22 @@ def read_config(arch: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return config, {}
 
 
+def _beside(weights: Path) -> Path:
+    if not (weights.parent / CONFIG).is_file():
+        raise UserError(f"say with arch what {weights} is a checkpoint of, as in arch='ViT-H-14', or put its {CONFIG} beside it")
+    return weights.parent / CONFIG
+
+
+def _weights(place: str, revision: str | None) -> Path:
+    reasons = []
+    for file in WEIGHTS:
+        try:
+            return locate(place, file, revision)
+        except UserError as reason:
+            reasons.append(reason)
+    raise reasons[0]
+
+
 def _tagged(arch: str, tag: str) -> OpenClip:
     import open_clip
 
@@ -129,9 +138,17 @@ def _tagged(arch: str, tag: str) -> OpenClip:
     try:
         path = Path(open_clip.download_pretrained(published))
     except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"cannot download {arch}:{tag} ({reason}); download its checkpoint and give the file with arch={arch!r}") from error
+        remedy = f"download its checkpoint and give the file with arch={_exact(arch, config)!r}"
+        raise UserError(f"cannot download {arch}:{tag} ({first_line(error)}); {remedy}") from error
     return _assembled(config, published, path)
+
+
+def _exact(arch: str, config: dict[str, Any]) -> str:
+    """The name that means the activation of the weights, too."""
+    import open_clip
+
+    exact = f"{arch}-quickgelu"
+    return exact if config["quick_gelu"] and exact in open_clip.list_models() else arch
 
 
 def _assembled(config: dict[str, Any], recipe: dict[str, Any], weights: Path, folder: Path | None = None) -> OpenClip:

@@ -1,7 +1,8 @@
 """How a scorer prepares pictures: one recipe, on PIL images as published, and on tensors where gradients must flow."""
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -12,25 +13,33 @@ from torchvision.transforms.v2 import functional as tv
 
 from mmalign.reward import to_tensor
 
+Picture = TypeVar("Picture", Image.Image, Tensor)
+
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
-Fit = Literal["crop", "pad", "squash"]
+THIN = 32
+"""Pictures whose resized length would exceed so many sides of the square are resized in the part that is kept, to spare memory."""
+
+Fit = Literal["crop", "pad", "squash", "patches"]
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Resize, fit to a square, normalize.
+    """Resize, fit to the model's input, normalize.
 
     Attributes:
         size: side of the square, pixels.
         fit: "crop" brings the shorter side to ``resize`` and cuts the middle out (CLIP); "pad" brings the longer side to ``size`` and pads
-            with black, resizing the tensor rather than the picture (HPSv2); "squash" ignores the aspect (SigLIP).
+            with black, resizing the tensor rather than the picture (HPSv2); "squash" ignores the aspect (SigLIP); "patches" makes as many
+            whole patches as are allowed and keeps the aspect nearly, whatever ``size`` is (SigLIP 2 NaFlex).
         mean, std: of the normalization, per channel.
         interpolation: of the resizing, with antialiasing in any case.
         resize: what "crop" brings the shorter side to, pixels; None = ``size``.
         odd: where "crop" cuts when the margins cannot be equal: "even" = the margin before is rounded to the nearest number, halves to
             even ones (torchvision, thus OpenAI's and open_clip's models), "floor" = it is the smaller one (transformers).
+        patch: side of a patch for "patches", pixels.
+        patches: how many "patches" may make of a picture.
     """
 
     size: int = 224
@@ -40,50 +49,83 @@ class Preprocess:
     interpolation: v2.InterpolationMode = v2.InterpolationMode.BICUBIC
     resize: int | None = None
     odd: Literal["even", "floor"] = "even"
+    patch: int = 16
+    patches: int = 256
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """An RGB picture as the model's input (3, size, size); resized by PIL, in 8 bits, unless padded."""
+        """An RGB picture as the model's input (3, size, size); resized by PIL, in 8 bits, unless padded. "patches" gives (3, H, W)."""
         if self.fit == "pad":
             return self._normalized(self._fitted(to_tensor(image)))
         return self._normalized(to_tensor(self._fitted(image)))
 
     def tensor(self, images: Tensor) -> Tensor:
-        """The same of (B, 3, H, W) in [0, 1] by tensor operations, with gradients.
+        """The same of (B, 3, H, W) in [0, 1] by tensor operations, float32, with gradients.
 
-        Padded pictures come out as above. The others are close to it, not equal: PIL rounds to 8 bits, and clips what bicubic overshoots,
-        after each of its two passes, here the result is clipped once.
+        Padded pictures come out as above. The others are close to it, not equal: PIL rounds to 8 bits and clips what bicubic overshoots
+        after each of its two passes, here the result is clipped once. On photographs the pixels differ by about half of 1/255.
         """
-        fitted = self._fitted(images)
+        fitted = self._fitted(images.float())
         return self._normalized(fitted if self.fit == "pad" else fitted.clamp(0, 1))
 
-    def _fitted(self, image):
-        height, width = (image.height, image.width) if isinstance(image, Image.Image) else image.shape[-2:]
+    def _fitted(self, image: Picture) -> Picture:
+        height, width = _sides(image)
+        if self.fit == "crop":
+            return self._cropped(image)
         if self.fit == "squash":
             return self._resized(image, self.size, self.size)
-        if self.fit == "pad":
-            scale = self.size / max(height, width)
-            # a side that would round to nothing stays one pixel
-            image = self._resized(image, max(1, round(height * scale)), max(1, round(width * scale)))
-            return _padded(image, self.size)
-        # torchvision's and PIL's rule: the longer side is cut to a whole number
-        short, long = min(height, width), max(height, width)
-        target = self.resize or self.size
-        side = int(target * long / short)
-        image = self._resized(image, *((target, side) if height <= width else (side, target)))
-        return self._cut(image, *((target, side) if height <= width else (side, target)))
+        if self.fit == "patches":
+            return self._resized(image, *patch_grid(height, width, self.patch, self.patches))
+        scale = self.size / max(height, width)
+        # a side that would round to nothing stays one pixel
+        return _padded(self._resized(image, max(1, round(height * scale)), max(1, round(width * scale))), self.size)
 
-    def _cut(self, image, height: int, width: int):
-        return tv.crop(image, self._margin(height), self._margin(width), self.size, self.size)
+    def _cropped(self, image: Picture) -> Picture:
+        height, width = _sides(image)
+        target = self.resize or self.size
+        # torchvision's and PIL's rule: the longer side is cut to a whole number
+        long = int(target * max(height, width) / min(height, width))
+        tall, wide = (long, target) if height > width else (target, long)
+        top, left = self._margin(tall), self._margin(wide)
+        if isinstance(image, Image.Image) and long > THIN * self.size:
+            box = (left * width / wide, top * height / tall, (left + self.size) * width / wide, (top + self.size) * height / tall)
+            return image.resize((self.size, self.size), Image.Resampling[self.interpolation.name], box)
+        return tv.crop(self._resized(image, tall, wide), top, left, self.size, self.size)
 
     def _margin(self, side: int) -> int:
         return (side - self.size) // 2 if self.odd == "floor" else round((side - self.size) / 2)
 
-    def _resized(self, image, height: int, width: int):
+    def _resized(self, image: Picture, height: int, width: int) -> Picture:
         return tv.resize(image, [height, width], interpolation=self.interpolation, antialias=True)
 
     def _normalized(self, pixels: Tensor) -> Tensor:
         mean, std = (torch.tensor(v, dtype=pixels.dtype, device=pixels.device)[:, None, None] for v in (self.mean, self.std))
         return (pixels - mean) / std
+
+
+def patch_grid(height: int, width: int, patch: int, most: int) -> tuple[int, int]:
+    """The largest height and width, pixels, in whole patches and near the aspect, that take no more than ``most`` patches.
+
+    As published (SigLIP 2, arXiv 2502.14786, section on NaFlex): both sides are scaled alike and rounded up to patches, by the largest
+    factor up to 100 that a bisection to 1e-5 finds.
+    """
+    low, high = 1e-6, 100.0
+    grid = _patches(height, width, patch, low)
+    while high - low >= 1e-5:
+        middle = (low + high) / 2
+        rows, columns = _patches(height, width, patch, middle)
+        if rows * columns <= most:
+            low, grid = middle, (rows, columns)
+        else:
+            high = middle
+    return grid[0] * patch, grid[1] * patch
+
+
+def _patches(height: int, width: int, patch: int, scale: float) -> tuple[int, int]:
+    return max(1, math.ceil(height * scale / patch)), max(1, math.ceil(width * scale / patch))
+
+
+def _sides(image: Picture) -> tuple[int, int]:
+    return (image.height, image.width) if isinstance(image, Image.Image) else (image.shape[-2], image.shape[-1])
 
 
 def _padded(pixels: Tensor, size: int) -> Tensor:

@@ -1,6 +1,5 @@
 """CLIP-type models of transformers: CLIPModel, SiglipModel, Siglip2Model, from a folder or the hub."""
 
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,12 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from mmalign.errors import UserError
+from mmalign.scorers.checkpoint import first_line, hub_reason
 from mmalign.scorers.clip import ClipModel
 from mmalign.scorers.preprocess import Preprocess
 
 KINDS = ("clip", "siglip", "siglip2")
+REPORTED = {"output_loading_info": True, "ignore_mismatched_sizes": True}
 
 
 class TransformersClip(ClipModel):
@@ -23,7 +24,7 @@ class TransformersClip(ClipModel):
     Args:
         model: a CLIPModel, SiglipModel or Siglip2Model.
         tokenizer: its tokenizer.
-        image_processor: its image processor, of which the numbers are taken; the resizing is ours.
+        image_processor: its image processor, of which the numbers are taken; the resizing is ours, by PIL as published.
     """
 
     library = "transformers"
@@ -41,7 +42,11 @@ class TransformersClip(ClipModel):
         return _pooled(self.model.get_text_features(input_ids=tokens))
 
     def embed_image(self, pixels: Tensor) -> Tensor:
-        return _pooled(self.model.get_image_features(pixel_values=pixels))
+        if self.preprocess.fit != "patches":
+            return _pooled(self.model.get_image_features(pixel_values=pixels))
+        patches, grid = _patched(pixels, self.preprocess.patch)
+        mask = torch.ones(patches.shape[:2], dtype=torch.int32, device=pixels.device)
+        return _pooled(self.model.get_image_features(pixel_values=patches, pixel_attention_mask=mask, spatial_shapes=grid))
 
     @property
     def log_scale(self) -> nn.Parameter:
@@ -63,20 +68,17 @@ def load_transformers(place: str | Path, revision: str | None = None, processor:
     Raises:
         UserError: there is no such model, it is of another kind, or its weights do not fit its configuration.
     """
-    from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+    from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
 
-    kind = _read(place, "config.json", lambda: _kind(place, revision))
-    if kind not in KINDS:
-        raise UserError(f"{place} is a model of type {kind!r}, not a CLIP-type one ({', '.join(KINDS)}); give another model")
-    model, report = _read(
-        place,
-        "weights of a CLIP-type model",
-        lambda: AutoModel.from_pretrained(place, revision=revision, dtype=torch.float32, output_loading_info=True),
-    )
+    config = _read("the configuration", place, lambda: AutoConfig.from_pretrained(place, revision=revision))
+    if config.model_type not in KINDS:
+        raise UserError(f"{place} is a model of type {config.model_type!r}, not a CLIP-type one ({', '.join(KINDS)}); give another model")
+    options = {"config": config, "revision": revision, "dtype": torch.float32}
+    model, report = _read("the weights", place, lambda: AutoModel.from_pretrained(place, **options, **REPORTED))
     _check_complete(place, report)
-    source = {"pretrained_model_name_or_path": processor or place, "revision": None if processor else revision}
-    tokenizer = _read(processor or place, "tokenizer", lambda: AutoTokenizer.from_pretrained(**source))
-    image_processor = _read(processor or place, "image processor", lambda: AutoImageProcessor.from_pretrained(**source))
+    source, revision = (place, revision) if processor is None else (processor, None)
+    tokenizer = _read("the tokenizer", source, lambda: AutoTokenizer.from_pretrained(source, revision=revision))
+    image_processor = _read("the image processor", source, lambda: AutoImageProcessor.from_pretrained(source, revision=revision))
     return TransformersClip(model, tokenizer, image_processor)
 
 
@@ -84,21 +86,25 @@ def preprocess_of(image_processor: Any) -> Preprocess:
     """The recipe for pictures of an image processor.
 
     Raises:
-        UserError: its pictures would not be squares.
+        UserError: it prepares pictures in a way that CLIP-type models do not.
     """
     found = image_processor.to_dict()
     size, crop = found.get("size") or {}, found.get("crop_size") or {}
-    shared = {
+    side = crop.get("height") if found.get("do_center_crop") else size.get("height")
+    recipe = {
         "mean": tuple(found["image_mean"]),
         "std": tuple(found["image_std"]),
         "interpolation": v2.InterpolationMode(Image.Resampling(found["resample"]).name.lower()),
         "odd": "floor",
     }
-    if found.get("do_center_crop") and crop.get("height") == crop.get("width") and "shortest_edge" in size:
-        return Preprocess(size=crop["height"], resize=size["shortest_edge"], fit="crop", **shared)
-    if not found.get("do_center_crop") and size.get("height") is not None and size["height"] == size.get("width"):
-        return Preprocess(size=size["height"], fit="squash", **shared)
-    raise UserError(f"the image processor {type(image_processor).__name__} with size {size} does not make squares; give another processor")
+    if found.get("max_num_patches"):
+        return Preprocess(fit="patches", patch=found["patch_size"], patches=found["max_num_patches"], **recipe)
+    if found.get("do_center_crop") and side == crop.get("width") and size.get("shortest_edge", 0) >= side:
+        return Preprocess(size=side, resize=size["shortest_edge"], fit="crop", **recipe)
+    if not found.get("do_center_crop") and side is not None and side == size.get("width"):
+        return Preprocess(size=side, fit="squash", **recipe)
+    name = type(image_processor).__name__
+    raise UserError(f"the image processor {name} with size {size} and crop {crop} does not make squares; give another processor")
 
 
 def _pooled(output: Any) -> Tensor:
@@ -106,23 +112,29 @@ def _pooled(output: Any) -> Tensor:
     return output if isinstance(output, Tensor) else output.pooler_output
 
 
-def _kind(place: str | Path, revision: str | None) -> str:
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(place, revision=revision).model_type
+def _patched(pixels: Tensor, patch: int) -> tuple[Tensor, Tensor]:
+    """Pictures (B, 3, H, W) as patches (B, N, patch * patch * 3), row by row, and the grid (B, 2) they came from."""
+    batch, channels, height, width = pixels.shape
+    rows, columns = height // patch, width // patch
+    cut = pixels.reshape(batch, channels, rows, patch, columns, patch).permute(0, 2, 4, 3, 5, 1)
+    grid = torch.tensor([[rows, columns]] * batch, device=pixels.device)
+    return cut.reshape(batch, rows * columns, -1), grid
 
 
 def _check_complete(place: str | Path, report: dict[str, Any]) -> None:
+    """A file that does not fit leaves random weights behind, which transformers only warns of."""
+    others = sorted(name for name, *_ in report["mismatched_keys"])
     missing = sorted(report["missing_keys"])
     extra = sorted(name for name in report["unexpected_keys"] if not name.endswith("position_ids"))
-    if missing or extra:
-        reason = f"lack {missing[0]!r}" if missing else f"also have {extra[0]!r}"
-        raise UserError(f"the weights of {place} do not fit its configuration: they {reason}; give the folder as it was published")
+    for names, verb in ((others, "have another shape of"), (missing, "lack"), (extra, "also have")):
+        if names:
+            raise UserError(f"the weights of {place} do not fit its configuration: they {verb} {names[0]!r}; give the model as published")
 
 
-def _read(place: str | Path, what: str, read: Callable[[], Any]) -> Any:
+def _read(what: str, place: str | Path, read: Callable[[], Any]) -> Any:
     try:
         return read()
-    except (OSError, ValueError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"cannot read {what} of {place} ({reason}); give the hub id or the folder of a CLIP-type model") from error
+    except Exception as error:
+        # damaged files fail anywhere in a reader
+        reason = first_line(error) if Path(place).exists() else hub_reason(error)
+        raise UserError(f"cannot read {what} of {place} ({reason}); give the folder or the hub id of a CLIP-type model") from error

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import torch
+from open_clip import CLIP
 from safetensors.torch import save_file
 from torch import nn
-from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
+from transformers import CLIPConfig, CLIPModel, Siglip2Config, Siglip2Model, SiglipConfig, SiglipModel
 
-from mmalign.scorers.open_clip import CONFIG, WEIGHTS, _built
 from tests.tiny import tokenizer
 
 SIDE = 32
@@ -29,6 +29,14 @@ SIGLIP_RECIPE = {
     "image_processor_type": "SiglipImageProcessor",
     "size": {"height": SIDE, "width": SIDE},
     "resample": 3,
+    "image_mean": [0.5] * 3,
+    "image_std": [0.5] * 3,
+}
+SIGLIP2_RECIPE = {
+    "image_processor_type": "Siglip2ImageProcessor",
+    "patch_size": 8,
+    "max_num_patches": 20,
+    "resample": 2,
     "image_mean": [0.5] * 3,
     "image_std": [0.5] * 3,
 }
@@ -63,12 +71,24 @@ def siglip(folder: Path) -> SiglipModel:
     )
 
 
+def siglip2(folder: Path) -> Siglip2Model:
+    """A Siglip2Model, which takes pictures of any aspect, in ``folder`` with its tokenizer and image processor."""
+    vision = {**TOWER, "num_patches": 16, "patch_size": 8}
+    model = lively(Siglip2Model(Siglip2Config(text_config={**TEXT, "projection_size": 32}, vision_config=vision)))
+    return _saved(model, folder, SIGLIP2_RECIPE)
+
+
+def open_clip_model() -> nn.Module:
+    """A model of open_clip."""
+    return lively(CLIP(**OPEN_CLIP_ARCH))
+
+
 def open_clip(folder: Path, **recipe) -> nn.Module:
     """A model of open_clip in ``folder``, as open_clip publishes them."""
-    model = lively(_built(OPEN_CLIP_ARCH))
+    model = open_clip_model()
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(model.state_dict(), folder / WEIGHTS[0])
-    (folder / CONFIG).write_text(json.dumps({"model_cfg": OPEN_CLIP_ARCH, "preprocess_cfg": recipe}))
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": OPEN_CLIP_ARCH, "preprocess_cfg": recipe}))
     return model
 
 
