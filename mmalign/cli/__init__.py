@@ -13,6 +13,7 @@ COMMANDS = {
     "demo": "the whole job on the embedded world: pairs, training, evaluation, report; no GPU, no download",
     "pairs": "draw pictures with a model, score them, keep the best against the worst as preferences",
     "train": "align a model as a YAML file says",
+    "score": "score images with rewards: files, folders, tables, shards; one GPU or many",
     "evaluate": "compare a base with its aligned self: win rates with intervals, pictures, report",
     "list": "what there is: methods, families, rewards, datasets",
     "shapes": "the embedded world: build its models, or draw a sheet of its pictures",

@@ -5,6 +5,7 @@ from mmalign.config.load import from_mapping, load_config, load_training, save_r
 from mmalign.config.plugin import MethodConfig, RewardConfig
 from mmalign.config.run import RunConfig, TrainingConfig
 from mmalign.config.scorer import HeldOutConfig, LockingConfig, ScorerDataConfig, ScorerRunConfig
+from mmalign.config.scoring import RewardsConfig, ScoreConfig
 from mmalign.config.sections import (
     AdapterConfig,
     DataConfig,
@@ -28,7 +29,9 @@ __all__ = [
     "ModelConfig",
     "PairsConfig",
     "RewardConfig",
+    "RewardsConfig",
     "RunConfig",
+    "ScoreConfig",
     "ScorerDataConfig",
     "ScorerRunConfig",
     "SourceConfig",

@@ -1,42 +1,20 @@
 """The configuration of what draws pictures and scores them: an evaluation, and the making of pairs."""
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import Field, model_validator
 
-from mmalign.config.plugin import RewardConfig, named
-from mmalign.config.section import Section
+from mmalign.config.scoring import RewardsConfig
 from mmalign.config.sections import Dtype, ModelConfig
-from mmalign.plugins import nearest
 
 
-class DrawingConfig(Section):
+class DrawingConfig(RewardsConfig):
     """Pictures drawn by a model and scored by rewards."""
 
-    rewards: list[Annotated[SerializeAsAny[RewardConfig], BeforeValidator(named(RewardConfig))]] = Field(
-        min_length=1, description="rewards to score with: names, or {name: ..., its own fields}"
-    )
     num_inference_steps: int = Field(25, ge=1, description="denoising steps per picture")
     guidance_scale: float = Field(7.5, ge=0, description="classifier-free guidance, no unit; 1 or less = none")
     batch_size: int = Field(4, ge=1, description="pictures drawn at once")
     seed: int = Field(0, ge=0, description="seed of the noise and of all other draws")
-
-    @model_validator(mode="after")
-    def _rewards_are_told_apart(self) -> "DrawingConfig":
-        titles = [reward.title for reward in self.rewards]
-        for title in titles:
-            if titles.count(title) > 1:
-                raise ValueError(f"rewards has {title!r} twice; give each a label of its own")
-        return self
-
-    def require_rewards(self, key: str, names: Iterable[str]) -> None:
-        """Raises ValueError unless every name is the title of one of the rewards."""
-        titles = [reward.title for reward in self.rewards]
-        for name in names:
-            if name not in titles:
-                raise ValueError(f"{key} names {name!r}, which is none of the rewards; {nearest(name, titles)}")
 
 
 class EvaluateConfig(DrawingConfig):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import field, is_dataclass, make_dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import tyro
 from pydantic.fields import FieldInfo
@@ -108,9 +108,9 @@ def _option(info: FieldInfo, value: Any) -> Any:
 def _metavar(info: FieldInfo) -> str:
     if item_type(info) is not None:
         return "VALUE ..."
-    if members(info.annotation) == {Literal}:
-        return "|".join(map(str, get_args(info.annotation)))
-    return "|".join(sorted(_word(kind) for kind in members(info.annotation)))
+    literals = [part for part in (info.annotation, *get_args(info.annotation)) if get_origin(part) is Literal]
+    choices = [str(choice) for literal in literals for choice in get_args(literal)]
+    return "|".join([*choices, *sorted(_word(kind) for kind in members(info.annotation) - {Literal})])
 
 
 def _word(kind: Any) -> str:

@@ -111,3 +111,32 @@ def test_list_alone_has_all_kinds(capsys):
     assert main(["list"]) == 0
     out = capsys.readouterr().out
     assert [line for line in out.splitlines() if not line.startswith(" ")] == ["methods:", "families:", "rewards:", "datasets:"]
+
+
+def test_score_takes_images_before_the_options(stand_in, capsys):
+    calls = stand_in("mmalign.scoring.run", "run", "a table")
+    assert (
+        main(["score", "a.png", "b c", "--rewards", "oracle", "{name: taste, user: bold, label: b}", "--prompt", "x", "--out", "s.csv"])
+        == 0
+    )
+    config = calls[0][0][0]
+    assert config.images == ["a.png", "b c"]
+    assert [reward.title for reward in config.rewards] == ["oracle", "b"]
+    assert (config.prompt, config.out) == ("x", Path("s.csv"))
+    assert capsys.readouterr().out == "a table\n"
+
+
+def test_score_takes_a_file_with_images_over_it_and_prints_nothing_where_there_is_nothing(tmp_path, stand_in, capsys):
+    calls = stand_in("mmalign.scoring.run", "run", "")
+    (tmp_path / "cfg.yaml").write_text("{images: [a.png], rewards: [oracle], chunk_size: 7}")
+    assert main(["score", str(tmp_path / "cfg.yaml")]) == 0
+    assert main(["score", str(tmp_path / "cfg.yaml"), "c.png", "--overwrite"]) == 0
+    first, second = (args[0] for args, _ in calls)
+    assert (first.images, first.chunk_size, first.overwrite) == (["a.png"], 7, False)
+    assert (second.images, second.chunk_size, second.overwrite) == (["c.png"], 7, True)
+    assert capsys.readouterr().out == ""
+
+
+def test_score_alone_shows_how(capsys):
+    assert main(["score"]) == 2
+    assert "mmalign score [CONFIG] [IMAGES ...]" in capsys.readouterr().out

@@ -68,6 +68,13 @@ def test_python_m_is_the_command():
         (["shapes", "biuld"], "unknown action 'biuld'; did you mean 'build'?"),
         (["evaluate", "--aligned-too", "x"], "unknown option '--aligned-too'; did you mean '--aligned-to'?"),
         (["evaluate", "none.yaml"], "there is no configuration file none.yaml"),
+        (["score", "a.png"], "the key 'rewards' is missing"),
+        (["score", "--rewards", "oracle"], "the key 'images' is missing"),
+        (["score", "a.png", "--rewards", "orcale"], "unknown name 'orcale' among rewards; did you mean 'oracle'?"),
+        (["score", "a.png", "--images", "b.png", "--rewards", "oracle"], "the images are given twice, as a.png and as --images"),
+        (["score", "a.png", "--rewards", "oracle", "--out", "s.xlsx"], "its name should end in .parquet, .csv or .jsonl"),
+        (["score", "a.png", "--rewards", "oracle", "--dtype", "bfloat16"], "none of the rewards has a dtype; leave dtype out"),
+        (["score", "none.png", "--rewards", "oracle"], "none.png does not exist"),
     ],
 )
 def test_a_mistake_is_one_line_on_stderr_and_status_2(capsys, words, said):

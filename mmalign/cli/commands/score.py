@@ -1,0 +1,43 @@
+"""``mmalign score``: images scored by rewards."""
+
+from mmalign.errors import UserError
+
+USAGE = """usage: mmalign score [CONFIG] [IMAGES ...] --rewards NAME [NAME ...] [--prompt TEXT] [--out FILE] [--KEY VALUE ...]
+
+  CONFIG       YAML file; may be left out where the options say everything
+  IMAGES       files, folders, globs in quotes, .tar shards, a .parquet, .jsonl or .json file, or a data set on the hub;
+               they stand before the options
+  --rewards    names (`mmalign list rewards`), or '{name: ..., its own fields}'
+  --prompt     one prompt for all images; left out = their own, from NAME.txt beside NAME.png, or from a column
+  --out        .parquet, .csv or .jsonl; a run that was stopped goes on where it stood when the same command is given again
+  --KEY VALUE  any other key, for instance --prompt-column caption --dtype bfloat16
+
+On several GPUs or machines: torchrun --nproc-per-node 8 -m mmalign score ..., or accelerate launch -m mmalign score ...
+
+`mmalign score --help` lists every key with its unit and its default."""
+
+
+def run(words: list[str]) -> int:
+    """Scores, and prints the table and where its file is."""
+    if not words:
+        print(USAGE)
+        return 2
+    from mmalign.config import ScoreConfig, load_config
+
+    path, options = _parted(words)
+    config = load_config(path, options, ScoreConfig, prog="mmalign score [CONFIG] [IMAGES ...]")
+    from mmalign.scoring.run import run as score
+
+    if shown := score(config):
+        print(shown)
+    return 0
+
+
+def _parted(words: list[str]) -> tuple[str | None, list[str]]:
+    """The configuration file, and the options with the words before them as ``--images``."""
+    count = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
+    before, options = words[:count], words[count:]
+    path = before.pop(0) if before and before[0].endswith((".yaml", ".yml")) else None
+    if before and any(option.partition("=")[0] == "--images" for option in options):
+        raise UserError(f"the images are given twice, as {before[0]} and as --images; leave one out")
+    return path, [*(["--images", *before] if before else []), *options]

@@ -1,0 +1,163 @@
+"""Scores saved part by part beside the output, so that a run that was killed goes on where it stood."""
+
+import json
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmalign.errors import UserError
+from mmalign.files import whole_file, write_whole
+
+FOUND = "found"
+"""Key of the settings that tells which images there are."""
+
+
+class Parts(ABC):
+    """Tables of scores by the number of their chunk."""
+
+    @abstractmethod
+    def done(self, number: int) -> bool:
+        """Whether nobody needs to do that chunk any more."""
+
+    @abstractmethod
+    def numbers(self) -> list[int]:
+        """The chunks that are there, in rising order."""
+
+    @abstractmethod
+    def write(self, number: int, table: pa.Table) -> None:
+        """Saves a chunk, whole or not at all."""
+
+    @abstractmethod
+    def read(self, number: int) -> pa.Table:
+        """A chunk."""
+
+    def missing(self, total: int) -> list[int]:
+        """The chunks, of so many, that still have to be done, in rising order."""
+        there = set(self.numbers())
+        return [number for number in range(total) if number not in there]
+
+    def merged(self) -> pa.Table:
+        """All chunks that are there as one table, by the rows' numbers."""
+        table = pa.concat_tables([self.read(number) for number in self.numbers()])
+        index = table.column("index").to_numpy()
+        return table if (index[1:] > index[:-1]).all() else table.sort_by("index")
+
+
+class PartsInMemory(Parts):
+    """For a run without an output."""
+
+    def __init__(self) -> None:
+        self._tables: dict[int, pa.Table] = {}
+
+    def done(self, number: int) -> bool:
+        return number in self._tables
+
+    def numbers(self) -> list[int]:
+        return sorted(self._tables)
+
+    def write(self, number: int, table: pa.Table) -> None:
+        self._tables[number] = table
+
+    def read(self, number: int) -> pa.Table:
+        return self._tables[number]
+
+
+class PartsOnDisk(Parts):
+    """A folder beside the output, one Parquet file a chunk, and the settings they were made with.
+
+    Args:
+        out: the output; the folder has its name with ``.parts`` behind.
+    """
+
+    def __init__(self, out: Path):
+        self.out, self.folder = out, out.with_name(f"{out.name}.parts")
+        self._settings = self.folder / "settings.json"
+
+    def begin(self, settings: Mapping[str, Any], overwrite: bool) -> None:
+        """Makes the folder ready: as it is where it was made with the same settings, else new.
+
+        Args:
+            settings: what the scores depend on, as JSON can say it.
+            overwrite: give up what is there. A finished output stays until the new one is complete.
+
+        Raises:
+            UserError: the output is finished already, or its parts were made with other settings; the message names the key.
+        """
+        before = self._before()
+        replaces = bool(before and before["replaces"])
+        if not overwrite and self.out.exists() and not replaces:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise UserError(f"{self.out} is there already; give another --out, or --overwrite to score anew")
+        if before and not overwrite:
+            _compare(before["settings"], json.loads(json.dumps(settings)), self.folder)
+            return
+        shutil.rmtree(self.folder, ignore_errors=True)
+        write_whole(self._settings, json.dumps({"replaces": self.out.exists(), "settings": settings}, indent=1).encode())
+
+    def _before(self) -> dict[str, Any] | None:
+        try:
+            return json.loads(self._settings.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise UserError(f"{self._settings} cannot be read ({error}); give --overwrite to score anew") from error
+
+    def done(self, number: int) -> bool:
+        return self._path(number).exists() or self._over
+
+    def missing(self, total: int) -> list[int]:
+        return [] if self._over else super().missing(total)
+
+    @property
+    def _over(self) -> bool:
+        """The main process has everything, and has removed the settings first."""
+        return not self._settings.exists()
+
+    def numbers(self) -> list[int]:
+        return sorted(int(path.stem.removeprefix("part-")) for path in self.folder.glob("part-*.parquet"))
+
+    def write(self, number: int, table: pa.Table) -> None:
+        if self.done(number):
+            return  # another process was faster, or the run is over
+        with whole_file(self._path(number)) as file:
+            pq.write_table(table, file)
+
+    def read(self, number: int) -> pa.Table:
+        return pq.read_table(self._path(number))
+
+    def finish(self, path: Path | None) -> None:
+        """Puts a complete file, if there is one, in the output's place, and removes the folder; the settings first, which ends the run."""
+        if path is not None:
+            path.replace(self.out)
+        self._settings.unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"part-{number:06d}.parquet"
+
+
+def _compare(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    old, new = _flat(before), _flat(now)
+    for key in [*new, *old]:
+        if old.get(key) != new.get(key):
+            change = "the images are others" if key == FOUND else f"{key} was {_shown(old.get(key))} and is {_shown(new.get(key))}"
+            raise UserError(f"{folder} holds a run with other settings: {change}; give the same to go on, or --overwrite to score anew")
+
+
+def _flat(value: Any, key: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key; ``rewards[0].name`` for lists."""
+    if isinstance(value, Mapping):
+        return {name: each for k, v in value.items() for name, each in _flat(v, f"{key}.{k}".strip(".")).items()}
+    if isinstance(value, list):
+        return {name: each for k, v in enumerate(value) for name, each in _flat(v, f"{key}[{k}]").items()}
+    return {key: value}
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,81 @@
+"""From words of the command line to files: globs, folders, and which files are images."""
+
+import os
+import re
+from collections.abc import Iterator
+from functools import cache
+from glob import glob, has_magic
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+from mmalign.data.rows import exists
+from mmalign.errors import UserError
+
+# formats that Pillow knows but cannot draw by itself
+_NOT_DRAWN = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+
+
+@cache
+def image_suffixes() -> frozenset[str]:
+    """The suffixes, in lower case and with their dot, of files that Pillow opens."""
+    Image.init()
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN and kind not in _NOT_DRAWN)
+
+
+def is_image(path: Path) -> bool:
+    """Whether a name is that of an image; hidden files are none."""
+    return path.suffix.lower() in image_suffixes() and not path.name.startswith(".")
+
+
+def looks_like_image(path: Path) -> bool:
+    """Whether a file begins as an image does, whatever its name."""
+    try:
+        with Image.open(path):
+            return True
+    except Image.DecompressionBombError:
+        return True
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        return False
+
+
+def natural(path: Path) -> list[Any]:
+    """Sorts ``2.png`` before ``10.png``."""
+    parts = [[int(piece) if piece.isdecimal() else piece.casefold() for piece in re.split(r"(\d+)", part)] for part in path.parts]
+    return [parts, str(path)]
+
+
+def matches(word: str) -> list[Path]:
+    """What a word stands for: the path itself where it exists, else what it matches as a glob; nothing where it is neither.
+
+    Raises:
+        UserError: a glob that matches nothing.
+    """
+    path = Path(word).expanduser()
+    if exists(path):
+        return [path]
+    if not has_magic(word):
+        return []
+    found = sorted(map(Path, glob(str(path), recursive=True)), key=natural)  # noqa: PTH207 (a pattern may be absolute)
+    if "**" in word:
+        found = [path for path in found if not path.is_dir()]  # what is in them is matched too
+    if not found:
+        raise UserError(f"no file matches {word!r}; check the pattern, where ** reaches into subfolders")
+    return found
+
+
+def files_below(folder: Path, suffixes: frozenset[str]) -> list[Path]:
+    """The files of a folder and its subfolders with one of the suffixes, in natural order; hidden ones are left out."""
+    return sorted((path for path in _walk(folder) if path.suffix.lower() in suffixes), key=natural)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    seen = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        # a link may lead back to a folder above
+        known = os.path.realpath(place) in seen
+        seen.add(os.path.realpath(place))
+        folders[:] = [] if known else [name for name in folders if not name.startswith(".")]
+        if not known:
+            yield from (Path(place, name) for name in files if not name.startswith("."))

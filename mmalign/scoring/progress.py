@@ -1,0 +1,43 @@
+"""The bar, which counts what all processes have saved and what this one is at."""
+
+from tqdm.auto import tqdm
+
+from mmalign.scoring.chunks import Chunks
+from mmalign.scoring.parts import Parts, PartsOnDisk
+
+
+class Progress:
+    """A bar over all rows, and the count of those that are safe; says them where the run is interrupted.
+
+    Args:
+        parts: what is saved.
+        chunks: what there is to do.
+        shown: whether to show it.
+    """
+
+    def __init__(self, parts: Parts, chunks: Chunks, shown: bool):
+        self._parts, self._chunks = parts, chunks
+        self._total = sum(map(chunks.size, range(len(chunks))))
+        saved = self._saved()
+        self._bar = tqdm(total=self._total, initial=saved, desc="scoring", unit="image", disable=None if shown else True)
+        self._shown = shown
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_) -> None:
+        self._bar.close()
+        if kind is KeyboardInterrupt and self._shown and isinstance(self._parts, PartsOnDisk):
+            raise KeyboardInterrupt(f"interrupted; {self._saved():,} of {self._total:,} images are scored and saved")
+
+    def add(self, rows: int) -> None:
+        """So many rows more, not saved yet."""
+        self._bar.update(rows)
+
+    def recount(self) -> None:
+        """Looks at what all processes have saved by now."""
+        if not self._bar.disable:
+            self._bar.update(self._saved() - self._bar.n)
+
+    def _saved(self) -> int:
+        return sum(self._chunks.size(number) for number in self._parts.numbers())
