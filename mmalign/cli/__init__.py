@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "align a model as a YAML file says",
     "score": "score images with rewards: files, folders, tables, shards; one GPU or many",
     "evaluate": "compare a base with its aligned self: win rates with intervals, pictures, report",
+    "evaluate-reward": "compare scorers with people: accuracy, ties, calibration; HPSv2's benchmark of generators",
     "list": "what there is: methods, families, rewards, datasets",
     "shapes": "the embedded world: build its models, or draw a sheet of its pictures",
 }
@@ -52,11 +53,12 @@ def _dispatch(words: list[str]) -> int:
         return 0
     if command not in COMMANDS:
         raise UserError(f"unknown command {command!r}; {nearest(command, list(COMMANDS))}")
-    return import_module(f"mmalign.cli.commands.{command}").run(rest)
+    return import_module(f"mmalign.cli.commands.{command.replace('-', '_')}").run(rest)
 
 
 def _help() -> str:
-    rows = "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items())
+    width = max(map(len, COMMANDS)) + 2
+    rows = "\n".join(f"  {name:<{width}}{text}" for name, text in COMMANDS.items())
     return (
         "usage: mmalign COMMAND ...\n\nPreference alignment for image generators and vision-language models.\n\n"
         f"{rows}\n\n`mmalign COMMAND --help` says more; `mmalign --version` tells the version."

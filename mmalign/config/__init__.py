@@ -1,5 +1,6 @@
 """Configuration: strict sections, a loader with did-you-mean, and options of the command line over a file."""
 
+from mmalign.config.agreement import EvaluateRewardConfig
 from mmalign.config.drawing import EvaluateConfig, PairsConfig
 from mmalign.config.load import from_mapping, load_config, load_training, save_resolved
 from mmalign.config.plugin import MethodConfig, RewardConfig
@@ -21,6 +22,7 @@ __all__ = [
     "AdapterConfig",
     "DataConfig",
     "EvaluateConfig",
+    "EvaluateRewardConfig",
     "FullConfig",
     "HeldOutConfig",
     "LockingConfig",

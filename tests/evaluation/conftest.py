@@ -1,11 +1,15 @@
 """Samplers and rewards that are pure functions, so that every result can be derived."""
 
+import importlib
+import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from mmalign.config.plugin import plugin_config
 from mmalign.reward import Reward
+from tests.painted import SCORER
 
 
 class Brightness(Reward):
@@ -60,3 +64,29 @@ def world():
     """Samplers ``noise`` and ``brighter``, and the rewards by name."""
     rewards = {"redness": Redness(), "brightness": Brightness(), "steps": Steps()}
     return SimpleNamespace(noise=noise, brighter=brighter, rewards=rewards, prompts=[f"prompt number {i}" for i in range(40)])
+
+
+@pytest.fixture
+def painted(tmp_path, monkeypatch):
+    """The class of a reward, found under the name ``known.painted``, that reads its scores from the pictures."""
+    package = tmp_path / "plugins" / "known"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "painted.py").write_text(SCORER)
+    monkeypatch.syspath_prepend(package.parent)
+    for name in ("known", "known.painted"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return importlib.import_module("known.painted").PLUGIN
+
+
+@pytest.fixture
+def in_place_of(monkeypatch):
+    """in_place_of(name, plugin): puts a class in the place of a reward's; its configuration is read anew, then and afterwards."""
+
+    def put(name, plugin):
+        monkeypatch.setattr(f"mmalign.rewards.{name}.PLUGIN", plugin)
+        plugin_config.cache_clear()
+
+    yield put
+    monkeypatch.undo()
+    plugin_config.cache_clear()

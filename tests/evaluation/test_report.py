@@ -4,7 +4,6 @@ import json
 import math
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -16,40 +15,11 @@ from mmalign.evaluation.pictures import inline, scaled
 from mmalign.evaluation.plan import Options
 from mmalign.evaluation.report import write_report
 from mmalign.evaluation.versions import this_command
+from tests.pages import Page
 
 SMALL = Options(pictures=5, extremes=2, diversity_prompts=4, diversity_draws=2, resamples=500)
 EVIL = "<script>alert(1)</script>\"><img src=x onerror=alert(2)> & 'quoted'"
 TOP = ["aligned_to", "comparisons", "control", "shares", "diversity", "seconds", "versions", "config", "command"]
-VOID = {"meta", "br", "img", "line", "circle", "path", "polyline"}
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, the visible text, and proof that every tag is closed."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.words, self.open = [], [], []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(self.words)
 
 
 @pytest.fixture

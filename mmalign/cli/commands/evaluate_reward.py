@@ -1,0 +1,28 @@
+"""``mmalign evaluate-reward``: scorers against people, and HPSv2's benchmark of generators."""
+
+from mmalign.cli.arguments import configuration
+
+USAGE = """usage: mmalign evaluate-reward [CONFIG] [--KEY VALUE ...]
+
+  CONFIG       YAML file; may be left out where the options say everything
+  --KEY VALUE  change a key, for instance
+
+  accuracy      --rewards hpsv2 pickscore --source HPD/test.json --output-dir runs/hpdv2
+  Pick-a-Pic    --rewards pickscore --source pickapic_v1/data --split test_unique --validation-split validation_unique
+                --dataset pickapic_v1_test_unique --output-dir runs/pickapic
+  benchmark     --rewards hpsv2 --benchmark-images pictures --benchmark-prompts HPD/benchmark --output-dir runs/benchmark
+
+Scores are kept in the output folder: with other rules for ties nothing is scored again.
+`mmalign evaluate-reward --help` lists every key with its unit and its default."""
+
+
+def run(words: list[str]) -> int:
+    """Evaluates, and prints where the report is."""
+    if not words:
+        print(USAGE)
+        return 2
+    config = configuration("evaluate-reward", "EvaluateRewardConfig", words)
+    from mmalign.evaluation.agreement.run import run as evaluate_reward
+
+    print(evaluate_reward(config))
+    return 0
