@@ -75,7 +75,12 @@ def load_scorer(config: RewardConfig, accelerator: Accelerator) -> ClipReward:
         raise UserError(f"scorer.dtype is {fields['dtype']}, in which small steps vanish; leave it out and set train.mixed_precision bf16")
     if fields.get("device", "auto") != "auto":
         raise UserError(f"scorer.device is {fields['device']}, but processes get their devices from accelerate; leave it out")
-    return kind(**fields | {"device": str(accelerator.device)})
+    reward = kind(**fields | {"device": str(accelerator.device)})
+    if reward.clip.preprocess.fit == "patches":
+        raise UserError(
+            "this scorer leaves every picture its own shape, which training in batches does not; train one with square pictures"
+        )
+    return reward
 
 
 def unwatched(step: int, log: RunLog) -> None:

@@ -77,8 +77,8 @@ class ScorerRows(Dataset):
         if self.objective is not None:
             check_candidates(self.objective, example)
             check_label(self.objective, example)
-        pixels = torch.stack([self.prepare(open_image(source, example.origin)) for source in example.images])
-        return ScorerRow(pixels, ranks_of(example), example.prompt, example.preference, example.weight, example.origin)
+        pixels = [self.prepare(open_image(source, example.origin)) for source in example.images]
+        return ScorerRow(torch.stack(pixels), ranks_of(example), example.prompt, example.preference, example.weight, example.origin)
 
 
 def ranks_of(example: Example) -> Tensor:

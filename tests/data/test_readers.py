@@ -124,6 +124,17 @@ def test_who_and_how_much_are_kept():
     assert tied.weight == 0.125
 
 
+def test_pickapic_weighs_every_prompt_alike_where_its_rows_are_counted():
+    rows = [{**row_of(0, 1.0), "num_example_per_prompt": 4, "weight": 2.0}, {**row_of(1, 0.0), "num_example_per_prompt": 1}]
+    examples = load("pickapic", rows, per_prompt="num_example_per_prompt")
+    assert [example.weight for example in examples] == [0.5, 1.0]
+    assert [example.weight for example in load("pickapic", rows)] == [2.0, 1.0]
+    with pytest.raises(UserError, match="no column 'count'"):
+        load("pickapic", rows, per_prompt="count")
+    with pytest.raises(UserError, match="row 0.*'count'.*0"):
+        load("pickapic", [{**row_of(0, 1.0), "count": 0}], per_prompt="count")
+
+
 def test_rows_that_say_nothing_are_counted():
     rows = [
         {**row_of(0, 1.0), "has_label": True, "are_different": True},

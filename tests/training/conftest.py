@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmalign.config import from_mapping
+from mmalign.config import ScorerRunConfig, from_mapping
 from mmalign.data.schema import Example
 from mmalign.data.write import write_pickapic
 from tests import tiny
+from tests.scorers import clips
 
 TRAIN = {
     "max_train_steps": 6,
@@ -17,6 +18,8 @@ TRAIN = {
     "logging_steps": 1,
     "report_to": "none",
 }
+PROMPTS = ["a red circle", "a photo of a cat"]
+SCORER_WEIGHTS = {"clip": "model.safetensors", "siglip": "model.safetensors", "open_clip": "open_clip_model.safetensors"}
 
 
 def picture(generator, brightness):
@@ -37,8 +40,7 @@ def base(tmp_path_factory):
 def pairs(tmp_path_factory):
     """A Parquet file of 10 pairs in which the bright picture is preferred."""
     generator, path = np.random.default_rng(0), tmp_path_factory.mktemp("pairs") / "pairs.parquet"
-    prompts = ["a red circle", "a photo of a cat"]
-    write_pickapic([Example(prompts[i % 2], (picture(generator, 190), picture(generator, 60))) for i in range(10)], path)
+    write_pickapic([Example(PROMPTS[i % 2], (picture(generator, 190), picture(generator, 60))) for i in range(10)], path)
     return path
 
 
@@ -59,5 +61,43 @@ def configured(base, pairs, tmp_path):
             merged = isinstance(fields, dict) and section != "adapter"
             values[section] = {**values.get(section, {}), **fields} if merged else fields
         return from_mapping(values)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def bases(tmp_path_factory):
+    """Folders of tiny random models of both libraries."""
+    made = {name: tmp_path_factory.mktemp(name) for name in SCORER_WEIGHTS}
+    for name, folder in made.items():
+        getattr(clips, name)(folder)
+    return made
+
+
+def graded(count, candidates=2, seed=0):
+    """Examples in which the brighter picture is preferred under one prompt, the darker one under the other."""
+    generator, found = np.random.default_rng(seed), []
+    for i in range(count):
+        levels = [140 - 24 * k for k in range(candidates)] if i % 2 else [92 + 24 * k for k in range(candidates)]
+        images = tuple(picture(generator, level) for level in levels)
+        found.append(Example(PROMPTS[i % 2], images, scores=tuple(float(-k) for k in range(candidates)), origin=f"row {i}"))
+    return found
+
+
+@pytest.fixture
+def scorer_run(bases, pairs, tmp_path):
+    """Makes a configuration that trains a scorer; keyword arguments change its sections."""
+
+    def make(out="out", base="clip", **changes):
+        values = {
+            "scorer": {"name": "pickscore", "pretrained": str(bases[base])},
+            "data": {"source": str(pairs)},
+            "method": {"name": "soft_pair"},
+            "train": dict(TRAIN),
+            "output_dir": str(tmp_path / out),
+        }
+        for section, fields in changes.items():
+            values[section] = {**values.get(section, {}), **fields} if isinstance(fields, dict) else fields
+        return from_mapping(values, ScorerRunConfig)
 
     return make

@@ -18,7 +18,8 @@ class PickAPic(Reader):
     """Rows with ``has_label`` or ``are_different`` false, or without labels, are left out, where these columns are there.
 
     Labels between 0 and 1 that sum to 1 are soft: the image with the larger one is preferred, with that probability. Equal labels
-    are a tie.
+    are a tie. ``per_prompt`` names a column with the number of rows that share the row's prompt (Pick-a-Pic's is called
+    ``num_example_per_prompt``): the weight is divided by it, so that every prompt counts once, as in the training of PickScore.
     """
 
     caption: str = "caption"
@@ -31,10 +32,12 @@ class PickAPic(Reader):
     weight: str = "weight"
     user_id: str = "user_id"
     ranking_id: str = "ranking_id"
+    per_prompt: str | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:
-        return self.caption, self.jpg_0, self.jpg_1, self.label_0, self.label_1
+        columns = self.caption, self.jpg_0, self.jpg_1, self.label_0, self.label_1
+        return columns if self.per_prompt is None else (*columns, self.per_prompt)
 
     def verdicts(self, table: Table) -> Iterator[Verdict]:
         labels = zip(table.column(self.label_0), table.column(self.label_1), strict=True)
@@ -61,11 +64,19 @@ class PickAPic(Reader):
             prompt=row.text(self.caption),
             images=(row.image(self.jpg_0), row.image(self.jpg_1)),
             scores=None if None in scores else scores,
-            weight=row.weight(self.weight),
+            weight=row.weight(self.weight) / (1 if self.per_prompt is None else self._count(row)),
             user_id=row.name(self.user_id),
             origin=row.origin,
             ranking_id=row.name(self.ranking_id),
         )
+
+    def _count(self, row: Row) -> float:
+        count = row.number(self.per_prompt)
+        if count is None or count < 1:
+            raise UserError(
+                f"{row.origin}: column {self.per_prompt!r} says {count}; give the number of rows with this prompt, or leave it out"
+            )
+        return count
 
 
 def _flags(table: Table, column: str) -> list[bool | None]:
