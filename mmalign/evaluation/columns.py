@@ -1,10 +1,13 @@
 """Plain text tables for terminals."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table whose first row is its head, with a rule below it: the first column to the left, the others to the right.
+def aligned(rows: Sequence[Sequence[str]], text: Collection[int] = (0,)) -> list[str]:
+    """Lines of a table whose first row is its head, with a rule below it.
+
+    Args:
+        text: columns that stand to the left; the others, with numbers, to the right.
 
     >>> print("\\n".join(aligned([["name", "n"], ["a", "12"]])))
     name   n
@@ -12,11 +15,10 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     a     12
     """
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [_line(row, widths) for row in rows]
-    lines.insert(1, "-" * len(lines[0]))
-    return lines
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    first, *others = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-    return "  ".join([first.strip().ljust(widths[0]), *others])
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column in text else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    return [line.rstrip() for line in [lines[0], "-" * len(lines[0]), *lines[1:]]]

@@ -12,6 +12,7 @@ from mmalign.evaluation.agreement.measure import Rules, Subject, measure
 from mmalign.evaluation.agreement.pairs import all_pairs
 from mmalign.evaluation.agreement.policies import best_threshold, decided, half_credit, never_wrong, published_thresholds
 from mmalign.evaluation.agreement.rankings import Ranking, human_scores
+from mmalign.evaluation.agreement.words import source_span
 
 NAN = float("nan")
 QUICK = Bootstrap(resamples=200)
@@ -181,7 +182,8 @@ def test_a_perfect_scorer_still_has_an_interval():
 def test_a_pair_counts_under_both_of_its_sources():
     rankings = [Ranking("a", (2, 1), ("sd", "xl")), Ranking("b", (2, 1), ("sd",)), Ranking("c", (1, 1), ("dall-e",))]
     found = by_source(all_pairs(rankings, [(1, 0), (0, 1), (0, 1)]), rankings, QUICK)
-    assert [(row.source, row.value.value, row.pairs) for row in found] == [("sd", 0.5, 2), ("xl", 1.0, 1)]
+    assert [(row.source, row.value.value, row.pairs, row.prompts) for row in found] == [("sd", 0.5, 2, 2), ("xl", 1.0, 1, 1)]
+    assert [source_span(row) for row in found] == ["0.0% to 100.0%", "one prompt"]
 
 
 @pytest.mark.parametrize(

@@ -163,13 +163,13 @@ def test_a_number_stands_beside_ours_only_under_the_same_rule():
 
 
 def test_other_rules_are_told_apart_from_the_rows():
-    decided = agreement("hpdv2_test", "hpsv2", {"version": "2.0"}, ("decided", "pairs"), ("never_wrong", "pairs"))
+    decided = agreement("hpdv2_test", "mps", {}, ("decided", "rankings"), ("never_wrong", "pairs"))
     assert elsewhere(decided, False) == [
-        "Published under another policy: 83.3%, ties never wrong, over rankings (README of tgxs002/HPSv2).",
-        "Published under another policy: 83.3%, ties never wrong, over rankings (README of Kwai-Kolors/MPS).",
-        "Published under another policy: 83.3%, rule not stated (unverified) (README of hpsv3 1.0.0).",
+        "Published under another policy: 83.5%, ties never wrong, over rankings (README of Kwai-Kolors/MPS).",
+        "Published under another policy: 83.9%, ties of people dropped, over pairs (bench.md of RE-N-Y/imscore).",
     ]
-    assert len(elsewhere(agreement("hpdv2_test", "hpsv2", {"version": "2.0"}, ("never_wrong", "rankings")), False)) == 1
+    hpsv3 = agreement("hpdv2_test", "hpsv3", {}, ("never_wrong", "rankings"), ("decided", "pairs"))
+    assert elsewhere(hpsv3, False) == ["Published under another policy: 85.4%, rule not stated (unverified) (README of hpsv3 1.0.0)."]
 
 
 def test_with_one_pair_in_each_ranking_both_means_are_the_same():

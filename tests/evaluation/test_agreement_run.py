@@ -3,6 +3,8 @@
 import json
 import math
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -101,6 +103,49 @@ def test_the_published_margins_are_those_of_logits(config, tmp_path):
     scorer = [{"name": "known.painted", "factor": 0.01}]
     agreement = found(config, rewards=scorer, validation_source=str(validation), thresholds="published").agreements[0]
     assert agreement.threshold == pytest.approx(2 * math.atanh(0.1))
+
+
+def stored(tmp_path, red):
+    paint(tmp_path / "one.png", red)
+    return (tmp_path / "one.png").read_bytes()
+
+
+def test_pick_a_pics_splits_are_read_as_they_are_downloaded(config, tmp_path):
+    """In the validation split people see ties up to 10 apart; in the test split SD wins once, loses once and ties once, 10 apart."""
+    splits = {
+        "validation_unique": [(50, 40, 0.5, "sd", "xl"), (90, 40, 1.0, "sd", "xl")],
+        "test_unique": [(90, 40, 1.0, "sd", "xl"), (40, 90, 1.0, "xl", "xl"), (50, 40, 0.5, "sd", "xl")],
+    }
+    for split, pairs in splits.items():
+        rows = [
+            {"caption": f"c{k}", "jpg_0": stored(tmp_path, a), "jpg_1": stored(tmp_path, b), "label_0": label, "label_1": 1 - label}
+            | {"model_0": first, "model_1": second, "has_label": True}
+            for k, (a, b, label, first, second) in enumerate(pairs)
+        ]
+        folder = tmp_path / "data"
+        folder.mkdir(exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(rows), folder / f"{split}-00000-of-00001-ecef20a3469ae6e6.parquet")
+    findings = found(config, source=str(folder), split="test_unique", validation_split="validation_unique")
+    assert accuracies(findings) == {("decided", "pairs"): 0.5, ("never_wrong", "pairs"): 2 / 3, ("half_credit", "pairs"): 2 / 3}
+    agreement = findings.agreements[0]
+    assert agreement.threshold == 10
+    assert [(row.source, row.value.value, row.pairs) for row in agreement.sources] == [("xl", 0.5, 2), ("sd", 1.0, 1)]
+    assert findings.judgments.reader == "pickapic"
+
+
+def test_image_reward_db_is_read_as_it_is_downloaded(config, tmp_path):
+    """Two images of animals in people's order, two of people against it; the classes are the sources without being asked for."""
+    rows = []
+    for key, ranks, reds in (("Animals", (1, 2), (90, 40)), ("People", (1, 2), (40, 90))):
+        for rank, red in zip(ranks, reds, strict=True):
+            name = f"images/test/test_1/{key}-{rank}.webp"
+            paint(tmp_path / name, red)
+            rows.append({"image_path": name, "prompt_id": key, "prompt": f"prompt {key}", "classification": key, "rank": rank})
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "metadata-test.parquet")
+    findings = found(config, source=str(tmp_path / "metadata-test.parquet"))
+    assert [(row.source, row.value.value) for row in findings.agreements[0].sources] == [("Animals", 1.0), ("People", 0.0)]
+    with pytest.raises(UserError, match="column 'rank' has several values for the images of one prompt; give a column with one value"):
+        found(config, source=str(tmp_path / "metadata-test.parquet"), by=["rank"])
 
 
 def test_no_score_is_counted_apart(config, tmp_path):
@@ -271,7 +316,7 @@ def test_published_numbers_stand_beside_a_whole_test_set(tmp_path, painted, caps
     assert "The weights here are runs/mine; the published numbers are of the published ones." in printed
     row = next(line for line in printed.splitlines() if "ties half right" in line)
     assert "70.5% (PickScore, arXiv 2305.01569)" in row
-    assert "Published under another policy: 70.5%, rule not stated (unverified) (README of hpsv3 1.0.0)." in printed
+    assert "HPSv3                         72.8%  rule not stated (unverified)" in printed
     assert "Published on Pick-a-Pic v1 test_unique:" in printed
     assert "Expert human" in printed
     page = Page((tmp_path / "out" / "report.html").read_text())

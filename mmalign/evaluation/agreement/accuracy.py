@@ -39,11 +39,12 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class SourceAccuracy:
-    """The share of right pairs among the decided ones of one source, averaged over pairs."""
+    """The share of right pairs among the decided ones of one source, averaged over pairs; of one prompt the interval says nothing."""
 
     source: str
     value: Interval
     pairs: int
+    prompts: int
 
 
 def accuracy(pairs: Pairs, credit: np.ndarray, policy: Policy, mean: Mean, bootstrap: Bootstrap) -> Accuracy:
@@ -72,5 +73,6 @@ def by_source(pairs: Pairs, rankings: Sequence[Ranking], bootstrap: Bootstrap) -
         member = np.array([source in ranking.sources for ranking in rankings])[pairs.ranking]
         if (member & ~np.isnan(credit)).any():
             result = accuracy(pairs.where(member), credit[member], "decided", "pairs", few)
-            found.append(SourceAccuracy(source, result.value, result.pairs))
+            prompts = len(np.unique(pairs.prompt[member & ~np.isnan(credit)]))
+            found.append(SourceAccuracy(source, result.value, result.pairs, prompts))
     return sorted(found, key=lambda row: (-row.pairs, row.source))

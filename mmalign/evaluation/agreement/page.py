@@ -10,7 +10,7 @@ from mmalign.evaluation.agreement.benchmark import STYLES, Benchmark
 from mmalign.evaluation.agreement.calibration import Calibration
 from mmalign.evaluation.agreement.published import on
 from mmalign.evaluation.agreement.result import Agreement, Findings, Judgments
-from mmalign.evaluation.agreement.words import beside, calibrated, data_title, elsewhere, remarks, rule, verdict
+from mmalign.evaluation.agreement.words import beside, calibrated, data_title, elsewhere, remarks, rule, source_span, verdict
 from mmalign.evaluation.markup import card, configuration, document, head_row, section
 from mmalign.evaluation.statistics import Interval
 from mmalign.evaluation.verdict import percent, reading, span
@@ -38,22 +38,22 @@ def _agreement(found: Agreement, judgments: Judgments, confidence: float) -> lis
         section(f"Accuracy of {escape(found.name)}", table + notes),
     ]
     if found.sources:
-        heads = ["Source", charts.scale(), "Accuracy", "Decided pairs"]
+        heads = ["Source", charts.scale(), "Accuracy", "Decided pairs", "Prompts"]
         parts.append(section(f"{escape(found.name)} by source", _table(heads, list(map(_source, found.sources)))))
     return parts
 
 
 def _accuracy(row: Accuracy, published: str) -> str:
-    return _row(rule(row), row.value, {"Pairs": str(row.pairs), "Published": published})
+    return _row(rule(row), row.value, span(row.value), {"Pairs": str(row.pairs), "Published": published})
 
 
 def _source(row: SourceAccuracy) -> str:
-    return _row(row.source, row.value, {"Decided pairs": str(row.pairs)})
+    return _row(row.source, row.value, source_span(row), {"Decided pairs": str(row.pairs), "Prompts": str(row.prompts)})
 
 
-def _row(name: str, value: Interval, rest: dict[str, str]) -> str:
+def _row(name: str, value: Interval, ends: str, rest: dict[str, str]) -> str:
     bar = charts.interval_bar(value, reading(value.low, value.high).split()[0], f"{name}: accuracy")
-    share = f"<strong>{percent(value.value)}</strong><small>{span(value)}</small>"
+    share = f"<strong>{percent(value.value)}</strong><small>{ends}</small>"
     cells = "".join(_cell(label, escape(text)) for label, text in rest.items())
     return (
         f'<tr role="row"><th scope="row" role="rowheader"><b>{escape(name)}</b></th><td role="cell" class="chart">{bar}</td>'
@@ -96,7 +96,7 @@ def _calibrations(agreements: list[Agreement]) -> str:
 
 def _calibration(found: Agreement, calibration: Calibration) -> str:
     chart = charts.reliability([(row.confidence, row.right, row.pairs) for row in calibration.bins], found.name)
-    return card(found.name, f"{chart}<p>{escape(calibrated(calibration, found.unit)).capitalize()}.</p>")
+    return card(found.name, f"{chart}<p>The {escape(calibrated(calibration, found.unit))}.</p>")
 
 
 def _benchmark(found: Benchmark) -> str:

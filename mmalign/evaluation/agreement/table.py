@@ -3,7 +3,7 @@
 from mmalign.evaluation.agreement.benchmark import STYLES, Benchmark
 from mmalign.evaluation.agreement.published import on
 from mmalign.evaluation.agreement.result import Agreement, Findings, Judgments
-from mmalign.evaluation.agreement.words import beside, calibrated, data_title, elsewhere, remarks, rule, verdict
+from mmalign.evaluation.agreement.words import beside, calibrated, data_title, elsewhere, remarks, rule, source_span, verdict
 from mmalign.evaluation.columns import aligned
 from mmalign.evaluation.verdict import percent, span
 
@@ -23,11 +23,12 @@ def _agreement(found: Agreement, judgments: Judgments, confidence: float) -> str
         [found.name, rule(row), percent(row.value.value), span(row.value), str(row.pairs), beside(found, row, judgments.one_pair_each)]
         for row in found.accuracies
     ]
-    lines = [verdict(found, judgments, confidence), *remarks(found, judgments), "", *aligned([_HEAD, *rows])]
+    lines = [verdict(found, judgments, confidence), *remarks(found, judgments), "", *aligned([_HEAD, *rows], text=(0, 1, 5))]
     lines += elsewhere(found, judgments.one_pair_each)
     if found.sources:
-        sources = [[row.source, percent(row.value.value), span(row.value), str(row.pairs)] for row in found.sources]
-        lines += ["", *aligned([["source", "accuracy", "interval", "decided pairs"], *sources])]
+        head = ["source", "accuracy", "interval", "decided pairs", "prompts"]
+        rows = [[row.source, percent(row.value.value), source_span(row), str(row.pairs), str(row.prompts)] for row in found.sources]
+        lines += ["", *aligned([head, *rows])]
     if found.calibration:
         lines += ["", f"calibration: {calibrated(found.calibration, found.unit)}"]
     return "\n".join(lines)
@@ -35,7 +36,8 @@ def _agreement(found: Agreement, judgments: Judgments, confidence: float) -> str
 
 def _published(judgments: Judgments) -> str:
     rows = [[row.scorer, percent(row.accuracy), rule(row), row.source] for row in on(judgments.dataset or "")]
-    return "\n".join([f"Published on {data_title(judgments)}:", "", *aligned([["scorer", "accuracy", "rule for ties", "source"], *rows])])
+    head = ["scorer", "accuracy", "rule for ties", "source"]
+    return "\n".join([f"Published on {data_title(judgments)}:", "", *aligned([head, *rows], text=(0, 2, 3))])
 
 
 def _benchmark(found: Benchmark) -> str:

@@ -1,6 +1,6 @@
 """What the numbers of scorers are called and what they say, in words that claim no more than they do."""
 
-from mmalign.evaluation.agreement.accuracy import Accuracy, Mean, Policy
+from mmalign.evaluation.agreement.accuracy import Accuracy, Mean, Policy, SourceAccuracy
 from mmalign.evaluation.agreement.calibration import Calibration
 from mmalign.evaluation.agreement.published import KNOWN_SETS, Published
 from mmalign.evaluation.agreement.result import Agreement, Judgments
@@ -44,6 +44,11 @@ def elsewhere(agreement: Agreement, one_pair_each: bool) -> list[str]:
         for found in agreement.published
         if not any(found.same_rule(row.policy, row.mean, one_pair_each) for row in agreement.accuracies)
     ]
+
+
+def source_span(row: SourceAccuracy) -> str:
+    """The ends of the interval, which one prompt alone does not have."""
+    return span(row.value) if row.prompts > 1 else "one prompt"
 
 
 def calibrated(found: Calibration, unit: str) -> str:
