@@ -1,4 +1,4 @@
-"""Preference pairs from a model's own pictures: draw several per prompt, score them, keep the best against the worst."""
+"""Preferences from a model's own pictures: draw several per prompt, score them, keep the best against the worst, or the whole ranking."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from mmalign import pipelines
 from mmalign.config import PairsConfig
 from mmalign.data.schema import Example
-from mmalign.data.write import write_pickapic
+from mmalign.data.write import write_pickapic, write_ranked
 from mmalign.errors import UserError
 from mmalign.evaluation.prompts import load_prompts
 from mmalign.reward import Reward
@@ -46,18 +46,20 @@ def sample_pairs(
     seed: int = 0,
     min_gap: float = 0.0,
     batch_size: int = 16,
+    rankings: bool = False,
     progress: bool = True,
 ) -> Iterator[Example]:
     """Pairs (best, worst) of the pictures drawn for each prompt, preferred first, as they are made: a batch of pictures is held at a time.
 
     Args:
         sampler: draws pictures (N, 3, H, W) in [0, 1] of prompts and seeds.
-        prompts: one pair each at most.
+        prompts: one pair, or ranking, each at most.
         labels: the rewards that make the label, by name.
         per_prompt: pictures drawn per prompt, two or more.
         seed: decides the pictures' seeds.
-        min_gap: pairs whose label scores differ by this or less are left out: a tie says nothing.
+        min_gap: pairs whose label scores differ by this or less are left out: a tie says nothing. Of a ranking, best and worst.
         batch_size: pictures drawn at once.
+        rankings: all pictures of a prompt, the best first, in place of two; ``never_worse`` then plays no part.
         progress: show a bar.
 
     Raises:
@@ -66,6 +68,7 @@ def sample_pairs(
     if per_prompt < 2:
         raise UserError(f"per_prompt is {per_prompt}; a pair needs two pictures or more")
     requests = [(index, draw) for index in range(len(prompts)) for draw in range(per_prompt)]
+    make = _ranking if rankings else _pair
     pictures, scores, kept, first = torch.empty(0), torch.empty(0), 0, 0
     with tqdm(total=len(requests), desc="drawing candidates", unit="image", disable=not progress) as bar:
         for start in range(0, len(requests), batch_size):
@@ -75,15 +78,15 @@ def sample_pairs(
             scores = scored if len(scores) == 0 else torch.cat([scores, scored])
             bar.update(len(part))
             while len(pictures) >= per_prompt:
-                pair = _pair(prompts[first], first, pictures[:per_prompt], scores[:per_prompt], labels, min_gap)
+                pair = make(prompts[first], first, pictures[:per_prompt], scores[:per_prompt], labels, min_gap)
                 pictures, scores, first = pictures[per_prompt:], scores[per_prompt:], first + 1
                 if pair is not None:
                     kept += 1
-                    bar.set_postfix(pairs=f"{kept} of {first}")
+                    bar.set_postfix(kept=f"{kept} of {first}")
                     yield pair
     if not kept:
         remedy = "draw more, or lower min_gap"
-        raise UserError(f"none of {len(prompts)} prompts gave a pair whose scores differ by more than {min_gap:g}; {remedy}")
+        raise UserError(f"none of {len(prompts)} prompts gave pictures whose scores differ by more than {min_gap:g}; {remedy}")
 
 
 def _draw(sampler: Sampler, prompts: list[str], seeds: list[int], labels: Mapping[str, Label]) -> tuple[Tensor, Tensor]:
@@ -107,8 +110,10 @@ def run(config: PairsConfig) -> Path:
 
     chosen = load_prompts(config.prompts)[: config.limit]
     settings = {"per_prompt": config.per_prompt, "min_gap": config.min_gap, "batch_size": config.batch_size}
-    pairs = sample_pairs(sampler, chosen, labels, seed=config.seed, **settings)
-    write_pickapic(pairs, config.output, seed=config.seed)
+    if config.keep == "ranking":
+        write_ranked(sample_pairs(sampler, chosen, labels, seed=config.seed, rankings=True, **settings), config.output)
+    else:
+        write_pickapic(sample_pairs(sampler, chosen, labels, seed=config.seed, **settings), config.output, seed=config.seed)
     return config.output
 
 
@@ -124,9 +129,8 @@ def _pair(prompt: str, index: int, pictures: Tensor, scores: Tensor, labels: Map
         pictures: (k, 3, H, W) uint8.
         scores: (k, number of rewards).
     """
-    weights = torch.tensor([label.weight for label in labels.values()])
+    total = _total(scores, labels)
     vetoes = torch.tensor([label.never_worse for label in labels.values()])
-    total = scores @ weights
     gap = total[:, None] - total[None, :]
     worse = (scores[:, None] < scores[None, :]) & vetoes
     gap = gap.masked_fill(worse.any(-1), -torch.inf)
@@ -135,6 +139,20 @@ def _pair(prompt: str, index: int, pictures: Tensor, scores: Tensor, labels: Map
         return None
     chosen = (total[best].item(), total[worst].item())
     return Example(prompt, (_png(pictures[best]), _png(pictures[worst])), scores=chosen, origin=f"prompt {index} ({prompt!r})")
+
+
+def _ranking(prompt: str, index: int, pictures: Tensor, scores: Tensor, labels: Mapping[str, Label], min_gap: float) -> Example | None:
+    """All the pictures by their label, the best first; equal ones in the order they were drawn in."""
+    total, order = _total(scores, labels).sort(descending=True, stable=True)
+    if not total[0] - total[-1] > min_gap:
+        return None
+    images = tuple(_png(pictures[k]) for k in order)
+    return Example(prompt, images, scores=tuple(total.tolist()), origin=f"prompt {index} ({prompt!r})")
+
+
+def _total(scores: Tensor, labels: Mapping[str, Label]) -> Tensor:
+    """The label (k,) of scores (k, number of rewards)."""
+    return scores @ torch.tensor([label.weight for label in labels.values()])
 
 
 def _png(picture: Tensor) -> bytes:

@@ -5,7 +5,7 @@ import torch
 
 from mmalign import data
 from mmalign.cli import main
-from mmalign.data.write import write_pickapic
+from mmalign.data.write import write_pickapic, write_ranked
 from mmalign.errors import UserError
 from mmalign.images import open_image
 from mmalign.pairs import Label, sample_pairs
@@ -90,11 +90,28 @@ def test_the_file_is_read_back_with_the_same_preferences(tmp_path):
     assert [(e.prompt, e.images, e.scores) for e in read] == [(e.prompt, e.images, e.scores) for e in pairs]
 
 
+def test_a_ranking_holds_all_pictures_best_first_and_is_read_back(tmp_path):
+    rankings = list(sample_pairs(sampler, PROMPTS, {"red": Label(Channel(0))}, per_prompt=5, seed=3, rankings=True, progress=False))
+    pairs = list(sample_pairs(sampler, PROMPTS, {"red": Label(Channel(0))}, per_prompt=5, seed=3, progress=False))
+    for ranking, pair in zip(rankings, pairs, strict=True):
+        assert len(ranking.images) == 5
+        assert list(ranking.scores) == sorted(ranking.scores, reverse=True)
+        assert (ranking.images[0], ranking.images[-1]) == pair.images
+        assert ranking.scores == pytest.approx([color[0].item() for color in colors(ranking)])
+    write_ranked(rankings, tmp_path / "rankings.parquet")
+    read = data.load("auto", tmp_path / "rankings.parquet")
+    assert [(e.prompt, e.images, e.scores) for e in read] == [(e.prompt, e.images, e.scores) for e in rankings]
+
+
 def test_the_command(tmp_path, capsys):
     tiny.sd().save_pretrained(tmp_path / "base")
     (tmp_path / "prompts.txt").write_text("a cat\na red circle\n")
     words = ["pairs", "--model.pretrained", str(tmp_path / "base"), "--prompts", str(tmp_path / "prompts.txt"), "--rewards", "colorfulness"]
     assert main([*words, "--num-inference-steps", "2", "--output", str(tmp_path / "out.parquet")]) == 0
     assert len(data.load("pickapic", tmp_path / "out.parquet")) == 2
+    assert main([*words, "--num-inference-steps", "2", "--keep", "ranking", "--output", str(tmp_path / "all.parquet")]) == 0
+    assert [len(example.images) for example in data.load("ranked", tmp_path / "all.parquet")] == [4, 4]
+    assert main([*words, "--keep", "ranking", "--never-worse", "colorfulness"]) == 2
+    assert "no effect on a ranking" in capsys.readouterr().err
     assert main([*words, "--never-worse", "oracle"]) == 2
     assert "'oracle'" in capsys.readouterr().err

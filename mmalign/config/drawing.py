@@ -1,6 +1,7 @@
 """The configuration of what draws pictures and scores them: an evaluation, and the making of pairs."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -51,11 +52,16 @@ class PairsConfig(DrawingConfig):
     )
     never_worse: list[str] = Field(default_factory=list, description="rewards under which a preferred picture must not be the worse one")
     per_prompt: int = Field(4, ge=2, description="pictures drawn per prompt")
+    keep: Literal["pair", "ranking"] = Field("pair", description="of a prompt's pictures: pair = the best and the worst; ranking = all")
     min_gap: float = Field(0.0, ge=0, description="leave out pairs whose label scores differ by this or less, in units of the label")
-    output: Path = Field(Path("pairs.parquet"), description="Parquet file to write, in Pick-a-Pic's columns")
+    output: Path = Field(
+        Path("pairs.parquet"), description="Parquet file to write, pairs in Pick-a-Pic's columns, rankings in those of the reader ranked"
+    )
 
     @model_validator(mode="after")
     def _named_rewards_are_there(self) -> "PairsConfig":
         self.require_rewards("weights", self.weights)
         self.require_rewards("never_worse", self.never_worse)
+        if self.keep == "ranking" and self.never_worse:
+            raise ValueError("never_worse is about two pictures and has no effect on a ranking; leave it out, or keep pairs")
         return self

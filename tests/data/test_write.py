@@ -90,7 +90,7 @@ def test_datasets_reads_it_too(tmp_path, in_order):
 @pytest.mark.parametrize(
     ("examples", "message"),
     [
-        ([], "there are no pairs to write"),
+        ([], "there are no preferences to write"),
         ([Example("a", (b"", b"", b""), origin="row 3")], "row 3 has 3 images"),
         ([Example("a", (b"no", b"no"), origin="row 3")], "an image of row 3 cannot be read"),
     ],

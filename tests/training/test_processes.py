@@ -4,13 +4,16 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from mmalign.config import save_resolved
+from mmalign.data.write import write_pickapic
 from mmalign.training.run import train
+from tests.training.conftest import SCORER_WEIGHTS, graded
 
 LORA = "pytorch_lora_weights.safetensors"
 
@@ -37,3 +40,25 @@ def test_two_processes_are_one_with_twice_the_batch(configured, tmp_path):
     moved = max(tensor.abs().max() for name, tensor in first.items() if "lora_B" in name or "up" in name)
     assert moved > 1e-3
     assert torch.isfinite(moved)
+
+
+def test_two_processes_train_and_measure_a_scorer_as_one(scorer_run, tmp_path):
+    """Also where the weights of the rows are normalized: over both processes; and where one has fewer held-out rows to measure."""
+    examples = [replace(example, weight=1 / (1 + i % 3)) for i, example in enumerate(graded(8))]
+    write_pickapic(examples, tmp_path / "train.parquet")
+    write_pickapic(graded(5, seed=1), tmp_path / "held_out.parquet")
+    shared = {
+        "data": {"source": str(tmp_path / "train.parquet")},
+        "evaluation": {"source": str(tmp_path / "held_out.parquet"), "steps": 2, "batch_size": 2},
+        "method": {"name": "tied_pair"},
+        "locking": {"text_layers": 1},
+    }
+    settings = {"max_train_steps": 3, "gradient_accumulation_steps": 2, "adam_epsilon": 1.0}
+    one = train(scorer_run("one", train=settings | {"train_batch_size": 2}, **shared))
+    two = launched(scorer_run("two", train=settings | {"train_batch_size": 1}, **shared), tmp_path / "two.yaml")
+    lines = [list(map(json.loads, (out / "metrics.jsonl").read_text().splitlines())) for out in (one, two)]
+    assert [line["step"] for line in lines[0]] == [0, 1, 2, 2, 3, 3]
+    for left, right in zip(*lines, strict=True):
+        assert left == pytest.approx(right, rel=1e-3, abs=1e-4)
+    first, second = (load_file(out / SCORER_WEIGHTS["clip"]) for out in (one, two))
+    assert max((first[name] - second[name]).abs().max() for name in first) < 1e-4
