@@ -73,12 +73,8 @@ class Reward(ABC):
         if differentiable:
             self._check_differentiable(images)
         prompts = self._match(prompts, len(images))
-        size, start, scores = batch_size or self.batch_size, 0, []
         with torch.set_grad_enabled(differentiable):
-            scorer = self._scorer(prompts)
-            for count, batch in self._batches(images, prompts, size, differentiable):
-                scores.append(scorer(batch, range(start, start + count)).float())
-                start += count
+            scores = list(self._by_batch(images, prompts, batch_size or self.batch_size, differentiable))
         device = images.device if isinstance(images, Tensor) else torch.device("cpu")
         return torch.cat(scores).to(device) if scores else torch.zeros(0, device=device)
 
@@ -93,6 +89,13 @@ class Reward(ABC):
     def collate(self, prepared: list[Any]) -> Any:
         """Prepared images of one shape as a batch."""
         return torch.stack(prepared)
+
+    def _by_batch(self, images: Images, prompts: list[str] | None, size: int, differentiable: bool) -> Iterator[Tensor]:
+        """Scores of batch after batch, on the device they were made on."""
+        scorer, start = self._scorer(prompts), 0
+        for count, batch in self._batches(images, prompts, size, differentiable):
+            yield scorer(batch, range(start, start + count)).float()
+            start += count
 
     def _scorer(self, prompts: list[str] | None) -> Scorer:
         """What scores a batch. A reward that reads prompts on their own does it here, once per call."""

@@ -1,66 +1,15 @@
-"""Prompts from a text file, a JSON Lines file, or the embedded world."""
+"""Prompts from a file or the embedded world."""
 
-import json
 from pathlib import Path
 
-from mmalign.errors import UserError
-from mmalign.plugins import nearest
-
-_SPLITS = ["seen", "pairs", "tuning", "final"]
+from mmalign.data.prompts import read_prompts
+from mmalign.shapes.captions import PREFIX, captions_of
 
 
 def load_prompts(source: str | Path) -> list[str]:
-    """Prompts of a ``.txt`` file (one a line), a ``.jsonl`` file (strings, or objects with ``prompt``), or ``shapes/SPLIT``.
-
-    Blank lines are left out.
+    """Prompts of a ``.txt`` or ``.jsonl`` file, as ``mmalign.data.prompts`` reads them, or of ``shapes/SPLIT``.
 
     Raises:
         UserError: the source is missing, empty, of another kind, or a row of it is broken; the message names file and row.
     """
-    name = str(source)
-    if name.startswith("shapes/"):
-        return _embedded(name.removeprefix("shapes/"))
-    readers = {".txt": _from_text, ".jsonl": _from_json_lines}
-    reader = readers.get(Path(source).suffix.lower())
-    if reader is None:
-        raise UserError(f"prompts {name!r}: give a .txt file, a .jsonl file, or shapes/final")
-    found = reader(name, _lines(Path(source)))
-    if not found:
-        raise UserError(f"{name} holds no prompt; write one prompt a line")
-    return found
-
-
-def _embedded(split: str) -> list[str]:
-    if split not in _SPLITS:
-        raise UserError(f"unknown prompts 'shapes/{split}'; {nearest(split, _SPLITS)}")
-    from mmalign.shapes import captions
-
-    return list(captions.prompts(split))
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: JSON text may hold U+2028
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    except OSError as error:
-        raise UserError(f"cannot read prompts from {path}: {error.strerror}; check the path") from error
-
-
-def _from_text(name: str, lines: list[str]) -> list[str]:
-    return [line.strip() for line in lines if line.strip()]
-
-
-def _from_json_lines(name: str, lines: list[str]) -> list[str]:
-    return [_row(f"{name}, line {number}", line) for number, line in enumerate(lines, 1) if line.strip()]
-
-
-def _row(origin: str, line: str) -> str:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{origin} is not JSON ({error.msg}); write one object with a key 'prompt' a line") from error
-    prompt = row.get("prompt") if isinstance(row, dict) else row
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise UserError(f"{origin} has no prompt; write an object with a text under the key 'prompt'")
-    return prompt.strip()
+    return captions_of(str(source)) if str(source).startswith(PREFIX) else read_prompts(source)

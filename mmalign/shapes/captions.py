@@ -4,9 +4,12 @@ import hashlib
 import re
 from functools import cache
 
+from mmalign.errors import UserError
+from mmalign.plugins import nearest
 from mmalign.shapes.scene import ATTRIBUTES, BACKGROUNDS, COLORS, POSITIONS, SHAPES, SIZES, Scene, every_scene
 
 SPLITS = {"seen": slice(0, 800), "pairs": slice(0, 320), "tuning": slice(800, 960), "final": slice(960, 1200)}
+PREFIX = "shapes/"
 
 _PATTERN = re.compile(
     rf"a (?P<size>{'|'.join(SIZES)}) (?P<color>{'|'.join(COLORS)}) (?P<shape>{'|'.join(SHAPES)})"
@@ -43,6 +46,14 @@ def prompts(split: str) -> list[str]:
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; there are: {', '.join(SPLITS)}")
     return list(_shuffled()[SPLITS[split]])
+
+
+def captions_of(source: str) -> list[str]:
+    """Captions of ``shapes/SPLIT``. Raises UserError for an unknown split."""
+    split = source.removeprefix(PREFIX)
+    if split not in SPLITS:
+        raise UserError(f"unknown prompts {source!r}; {nearest(split, list(SPLITS))}")
+    return prompts(split)
 
 
 @cache
