@@ -7,7 +7,9 @@ turns and image places of the families they stand for, in few lines.
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     CLIPImageProcessor,
@@ -199,26 +201,50 @@ def build(name: str, corpus: list[str] | None = None, seed: int = 0):
     return model.eval(), processor
 
 
-def script(model, processor, answers: list[str]) -> None:
+def script(model, processor, answers: list[str], question: str, pictures: int = 1) -> None:
     """Makes a model answer with one of a few texts, which of them depending on pictures and question, and stop after it.
 
     Each text becomes one token. Its embedding lies along one axis and drowns out everything else, and nothing but the end is said there.
+
+    Args:
+        question: like those that will be asked.
+        pictures: before each question.
     """
     processor.tokenizer.add_tokens(answers)
     model.resize_token_embeddings(len(processor.tokenizer), mean_resizing=False)
     ids = processor.tokenizer.convert_tokens_to_ids(answers)
+    usual = _state_before_the_answer(model, processor, question, pictures)
+    usual[0] = 0
+    rows = torch.randn(len(ids), len(usual), generator=torch.Generator().manual_seed(1))
+    rows[:, 0] = 0
+    # all are as likely in the usual state, and likelier than any other token
+    rows += (20 - rows @ usual)[:, None] * usual / usual.square().sum()
     said, read = model.get_output_embeddings().weight.data, model.get_input_embeddings().weight.data
     said.zero_()
-    said[ids, 1:] = 10 * torch.randn(len(ids), said.shape[1] - 1, generator=torch.Generator().manual_seed(1))
-    said[processor.tokenizer.eos_token_id, 0] = 1
+    said[ids], said[processor.tokenizer.eos_token_id, 0] = rows, 1
     read[ids] = 0
     read[ids, 0] = 1e4
 
 
-def make_scripted(name: str, folder: Path, answers: list[str]) -> Path:
+@torch.no_grad()
+def _state_before_the_answer(model, processor, question: str, pictures: int) -> torch.Tensor:
+    """The mean of the last hidden state (C,) over some pictures."""
+    states, numbers = [], np.random.default_rng(0)
+    hook = model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: states.append(inputs[0][0, -1]))
+    content = [*({"type": "image"} for _ in range(pictures)), {"type": "text", "text": question}]
+    text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    for _ in range(16):
+        shape = (*numbers.integers(8, 100, 2), 3)
+        images = [Image.fromarray(numbers.integers(0, 256, shape, dtype=np.uint8)) for _ in range(pictures)]
+        model(**processor(text=[text], images=[images], return_tensors="pt"))
+    hook.remove()
+    return torch.stack(states).mean(0)
+
+
+def make_scripted(name: str, folder: Path, answers: list[str], question: str, pictures: int = 1) -> Path:
     """A tiny model in a folder that answers with one of a few texts."""
     model, processor = build(name)
-    script(model, processor, answers)
+    script(model, processor, answers, question, pictures)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder

@@ -102,22 +102,18 @@ class Judge:
         rows = torch.arange(len(counts)).repeat_interleave(counts)
         places = torch.cat([torch.arange(end - count, end) for end, count in zip(ends.tolist(), asked.answers, strict=True)])
         kept, which = (places - 1).unique(return_inverse=True)
-        parts = (kept, rows, which, counts, asked.inputs["input_ids"][rows, places])
-        kept, rows, which, counts, targets = (part.to(self.model.device) for part in parts)
+        parts = (kept, rows, which, asked.inputs["input_ids"][rows, places])
+        kept, rows, which, targets = (part.to(self.model.device) for part in parts)
         logits = self._logits(self.moved(asked.inputs), kept)[rows, which].float()
         chosen = logits.log_softmax(-1).gather(1, targets[:, None]).squeeze(1)
-        return torch.zeros_like(counts, dtype=torch.float32).index_add(0, rows, chosen) / counts
+        return torch.stack([part.mean() for part in chosen.split(list(asked.answers))])
 
     def write(self, asked: Asked, max_new_tokens: int) -> list[str]:
         """What the model says, by greedy decoding; the questions are padded on the left."""
-        inputs = dict(asked.inputs)
-        mask = inputs["attention_mask"].bool()
-        first = inputs["input_ids"].gather(1, mask.int().argmax(1, keepdim=True))
-        # a penalty on repetition looks at the ids under the mask too; this one is in the row in any case
-        inputs["input_ids"] = torch.where(mask, inputs["input_ids"], first)
-        written = self.model.generate(**self.moved(inputs), max_new_tokens=max_new_tokens)
+        written = self.model.generate(**self.moved(asked.inputs), max_new_tokens=max_new_tokens)
+        start = asked.inputs["input_ids"].shape[1]
         with self._lock:
-            return self.processor.batch_decode(written[:, mask.shape[1] :], skip_special_tokens=True)
+            return self.processor.batch_decode(written[:, start:], skip_special_tokens=True)
 
     def _process(self, texts: Sequence[str], questions: Sequence[Question], side: Side) -> dict[str, Tensor]:
         images = [list(question.images) for question in questions]

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from mmalign.scorers import rubric
 from tests.tiny_vlms import make_scripted
 
 RATINGS = [(5, 4, 3, 5), (1, 2, 2, 5), (4, 4, 1, 1)]
@@ -14,4 +15,5 @@ ANSWERS = [
 
 
 def fields(folder: Path) -> dict:
-    return {"pretrained": str(make_scripted("qwen2_vl", folder, ANSWERS)), "dtype": "float32"}
+    question = rubric.Rubric(rubric.ASPECTS).question("a red circle")
+    return {"pretrained": str(make_scripted("qwen2_vl", folder, ANSWERS, question)), "dtype": "float32"}
