@@ -97,8 +97,8 @@ class ScoreConfig(RewardsConfig):
 
 
 def nested(reward: RewardConfig) -> dict[str, list[RewardConfig]]:
-    """The rewards that a reward is made of, by the field that holds them."""
-    lists = {field: value for field, value in reward.fields().items() if isinstance(value, list)}
+    """The rewards that a reward is made of, by the field that holds one or several of them."""
+    lists = {field: value if isinstance(value, list) else [value] for field, value in reward.fields().items()}
     return {field: value for field, value in lists.items() if value and all(isinstance(each, RewardConfig) for each in value)}
 
 
@@ -109,4 +109,5 @@ def _takes(reward: RewardConfig, key: str) -> bool:
 def _filled(reward: RewardConfig, shared: dict[str, Any]) -> RewardConfig:
     own = type(reward).model_fields.keys() - reward.model_fields_set
     members = {field: [_filled(member, shared) for member in members] for field, members in nested(reward).items()}
-    return reward.model_copy(update={**{key: value for key, value in shared.items() if key in own}, **members})
+    put = {field: filled if isinstance(getattr(reward, field), list) else filled[0] for field, filled in members.items()}
+    return reward.model_copy(update={**{key: value for key, value in shared.items() if key in own}, **put})

@@ -72,3 +72,7 @@ def test_shared_keys_reach_rewards_that_others_are_made_of(tmp_path, monkeypatch
     (total,) = config(rewards=[{"name": "weighted_sum", "rewards": members}], dtype="bfloat16").filled_rewards()
     assert [getattr(member, "dtype", None) for member in total.rewards] == ["bfloat16", "float16", None]
     assert [member.weight for member in total.rewards] == [1, 2, 1]
+    (part,) = config(
+        rewards=[{"name": "long_align", "scorer": "inner.placed", "prompts": "shapes/seen"}], dtype="bfloat16"
+    ).filled_rewards()
+    assert part.scorer.dtype == "bfloat16"

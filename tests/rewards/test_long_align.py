@@ -9,6 +9,7 @@ from mmalign.errors import UserError
 from mmalign.scorers.clip import ClipReward
 from mmalign.scorers.decomposition import text_direction
 from tests.rewards.members import Channel, plain
+from tests.rewards.tiny import aesthetic, clip_score, hpsv2
 from tests.rewards.tiny import pickscore as tiny
 
 PROMPTS = ["a red circle", "two green dogs", "a photo of a cat", "a blue square"]
@@ -97,6 +98,21 @@ def test_the_parts_of_a_pickscore_add_up_to_it(pickscore, prompts):
     torch.testing.assert_close(whole, pickscore.score(PICTURES, captions), rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize(("name", "written"), [("hpsv2", hpsv2), ("clip_score", clip_score)])
+def test_the_parts_of_other_clips_add_up_to_them(name, written, prompts, tmp_path):
+    scorer = rewards.load(name, **written.fields(tmp_path))
+    parts = [rewards.load("long_align", scorer=scorer, component=part, prompts=prompts) for part in ("relevant", "irrelevant")]
+    relevant, irrelevant = (reward.score(PICTURES, "a red circle") for reward in parts)
+    torch.testing.assert_close(relevant + irrelevant, scorer.score(PICTURES, "a red circle"), rtol=1e-5, atol=1e-6)
+
+
+def test_a_prefix_of_the_scorer_is_kept(prompts, tmp_path):
+    fields = clip_score.fields(tmp_path)
+    prefixed, bare = (rewards.load("clip_score", prefix=prefix, **fields) for prefix in ("a photo depicts ", ""))
+    found = rewards.load("long_align", scorer=prefixed, w=1, prompts=prompts).score(PICTURES, "a cat")
+    torch.testing.assert_close(found, bare.score(PICTURES, "a photo depicts a cat"), rtol=1e-5, atol=1e-6)
+
+
 def test_it_is_the_published_formula_with_a_fixed_direction(pickscore, prompts):
     texts, images = pickscore.text_embeddings(PROMPTS[:3]), pickscore.image_embeddings(pickscore.prepare_tensor(PICTURES, False))
     shared = pickscore.text_embeddings(PROMPTS).mean(0)
@@ -176,9 +192,14 @@ def test_files_that_hold_no_direction(tmp_path):
             rewards.load("long_align", scorer=Plane(), direction=str(tmp_path / f"{name}.safetensors"))
 
 
-def test_what_cannot_be_taken_apart_is_refused(compass):
-    for scorer, said in [("colorfulness", "does not compare embeddings"), (Channel(), "does not compare"), (Clamped(), "not linear")]:
-        with pytest.raises(UserError, match=said):
+def test_what_cannot_be_taken_apart_is_refused(compass, tmp_path):
+    clamped = rewards.load("clip_score", form="clipscore", **clip_score.fields(tmp_path))
+    rating = rewards.load("aesthetic", **aesthetic.fields(tmp_path))
+    for scorer in ("colorfulness", Channel(), rating):
+        with pytest.raises(UserError, match="does not compare embeddings of images and prompts"):
+            rewards.load("long_align", scorer=scorer, prompts=compass)
+    for scorer in (Clamped(), clamped):
+        with pytest.raises(UserError, match="not linear in the cosine"):
             rewards.load("long_align", scorer=scorer, prompts=compass)
 
 
@@ -189,7 +210,7 @@ def test_what_cannot_be_taken_apart_is_refused(compass):
         ({"prompts": "none.txt"}, "cannot read prompts from none.txt"),
         ({"prompts": "shapes/sen"}, "did you mean 'seen'"),
         ({"prompts": "shapes/seen", "component": "relevnt"}, "component is 'relevnt', it should be 'relevant'"),
-        ({"prompts": "shapes/seen", "component": "relevant", "w": 0.3}, "has no weight"),
+        ({"prompts": "shapes/seen", "component": "relevant", "w": 0.3}, "leave w out"),
         ({"prompts": "shapes/seen", "w": 1.5}, "w is 1.5"),
     ],
 )
