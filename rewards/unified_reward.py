@@ -73,8 +73,7 @@ class UnifiedReward(WrittenReward):
         dtype: Dtype = "bfloat16",
         batch_size: int = 8,
     ) -> None:
-        super().__init__(device, dtype, batch_size)
-        self.max_new_tokens = max_new_tokens
+        super().__init__(max_new_tokens, device, dtype, batch_size)
         self.judge = self.seat(load_judge(resolve(pretrained), revision, self.dtype))
 
     def question(self, image: Image.Image, prompt: str, name: str) -> Question:

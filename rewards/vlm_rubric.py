@@ -49,10 +49,9 @@ class VLMRubric(WrittenReward):
         dtype: Dtype = "bfloat16",
         batch_size: int = 8,
     ) -> None:
-        super().__init__(device, dtype, batch_size)
+        super().__init__(max_new_tokens, device, dtype, batch_size)
         self.rubric = Rubric(dict(ASPECTS if aspects is None else aspects))
         self.weights = _weights(self.rubric.aspects, weights)
-        self.max_new_tokens = max_new_tokens
         self.judge = self.seat(load_judge(resolve(pretrained), revision, self.dtype))
 
     def question(self, image: Image.Image, prompt: str, name: str) -> Question:

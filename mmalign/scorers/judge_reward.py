@@ -17,7 +17,7 @@ from mmalign.errors import UserError
 from mmalign.prefetch import prefetch
 from mmalign.reward import Images, Scorer, alike
 from mmalign.scorers.judge import Asked, Judge, Question, Side
-from mmalign.scorers.model import ModelReward
+from mmalign.scorers.model import Dtype, ModelReward
 from mmalign.scorers.preprocess import to_pil
 
 LOG = logging.getLogger(__name__)
@@ -28,6 +28,8 @@ class JudgeReward(ModelReward):
 
     Subclasses set ``self.judge`` with ``self.seat(judge)``, say in ``question`` what is asked, and read the answers in ``_score``. Threads
     open the pictures, and one more puts questions together, pixels included, while the model answers the batch before.
+
+    Transparency is laid on white before, as for every scorer here, where the published packages show what lies below it.
     """
 
     needs_prompt: ClassVar[bool] = True
@@ -97,15 +99,22 @@ class Failure:
 class WrittenReward(JudgeReward):
     """A scorer that reads its scores from what a judge writes.
 
-    An answer that cannot be read is NaN, never a low score; it is logged, and kept in ``failures``.
+    An answer that cannot be read is NaN, never a low score; it is logged, and kept in ``failures``. ``mmalign score`` leaves such a cell
+    empty and says why in its error column, ``mmalign pairs`` makes no pair of the prompt, and ``mmalign evaluate`` stops and names it.
+
+    Args:
+        max_new_tokens: length of an answer, after which it is cut off.
 
     Attributes:
-        max_new_tokens: length of an answer, after which it is cut off.
         failures: the unread answers of the latest call.
     """
 
-    max_new_tokens: int
-    failures: Sequence[Failure] = ()
+    def __init__(self, max_new_tokens: int, device: str, dtype: Dtype, batch_size: int) -> None:
+        super().__init__(device, dtype, batch_size)
+        if max_new_tokens < 1:
+            raise UserError(f"max_new_tokens is {max_new_tokens}; give 1 or more, some hundreds for an answer with reasons")
+        self.max_new_tokens = max_new_tokens
+        self.failures: list[Failure] = []
 
     @abstractmethod
     def read(self, text: str) -> float | None:
@@ -119,7 +128,7 @@ class WrittenReward(JudgeReward):
     def fail(self, place: int, image: str, prompt: str, text: str) -> None:
         """Logs and keeps an answer that could not be read."""
         LOG.warning("%s: no score in the answer about %s (prompt %r): %r", type(self).__name__, image, prompt, text)
-        self.failures = [*self.failures, Failure(place, image, prompt, text)]
+        self.failures.append(Failure(place, image, prompt, text))
 
     def _batches(self, images: Images, prompts: list[str] | None, size: int, differentiable: bool) -> Iterator[tuple[int, Asked]]:
         self.failures = []

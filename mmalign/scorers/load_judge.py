@@ -29,7 +29,7 @@ def load_judge(place: str | Path, revision: str | None = None, dtype: torch.dtyp
     if not getattr(processor, "chat_template", None):
         raise UserError(f"the processor of {place} has no chat template, so how to ask it is unknown; give an instruction-tuned model")
     options = {"revision": revision, "dtype": dtype, "output_loading_info": True}
-    model, report = _read(place, "weights", lambda: AutoModelForImageTextToText.from_pretrained(place, **options))
+    model, report = attempt(place, "weights", lambda: AutoModelForImageTextToText.from_pretrained(place, **options))
     if report["missing_keys"]:
         raise UserError(f"the weights of {place} lack {min(report['missing_keys'])!r}; give the folder as it was published")
     if model.config.is_encoder_decoder:
@@ -46,12 +46,12 @@ def load_processor(place: str | Path, revision: str | None = None) -> Any:
     """
     from transformers import AutoImageProcessor, AutoProcessor
 
-    processor = _read(place, "processor", lambda: AutoProcessor.from_pretrained(place, revision=revision))
+    processor = attempt(place, "processor", lambda: AutoProcessor.from_pretrained(place, revision=revision))
     if getattr(processor, "tokenizer", None) is None or getattr(processor, "image_processor", None) is None:
         raise UserError(f"{place} has no processor of images and text; give a vision-language model")
     # asked of AutoProcessor, the backend would also be asked of the video processor, which has no other
     options = {"revision": revision, "backend": "pil"}
-    processor.image_processor = _read(place, "image processor", lambda: AutoImageProcessor.from_pretrained(place, **options))
+    processor.image_processor = attempt(place, "image processor", lambda: AutoImageProcessor.from_pretrained(place, **options))
     if processor.tokenizer.pad_token is None:
         processor.tokenizer.pad_token = processor.tokenizer.eos_token
     return processor
@@ -65,7 +65,15 @@ def _greedy(model: nn.Module, processor: Any) -> None:
         model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
 
 
-def _read(place: str | Path, what: str, read: Callable[[], Any]) -> Any:
+def attempt(place: str | Path, what: str, read: Callable[[], Any]) -> Any:
+    """What transformers reads of a model, or one sentence on why it cannot.
+
+    Args:
+        what: what messages call it.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     try:
         return read()
     except Exception as error:  # broken folders fail anywhere in the library

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from mmalign.errors import UserError
-from mmalign.scorers.checkpoint import first_line, load_into, read_tensors
+from mmalign.scorers.checkpoint import load_into, read_tensors
+from mmalign.scorers.load_judge import attempt
 
 EMBEDDINGS = "body.language_model.embed_tokens.weight"
 UNUSED = ("lm_head.weight",)
@@ -79,10 +80,7 @@ def load_qwen_ranknet(path: Path, base: str | Path, dtype: torch.dtype, revision
 def _config(base: str | Path, revision: str | None) -> Any:
     from transformers import AutoConfig
 
-    try:
-        config = AutoConfig.from_pretrained(base, revision=revision)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read config.json of {base} ({first_line(error)}); give the hub id or the folder of Qwen2-VL") from error
+    config = attempt(base, "configuration", lambda: AutoConfig.from_pretrained(base, revision=revision))
     if config.model_type != "qwen2_vl":
         raise UserError(f"{base} is a model of type {config.model_type!r}, but HPSv3 stands on qwen2_vl; give Qwen/Qwen2-VL-7B-Instruct")
     return config
