@@ -54,8 +54,8 @@ class ClipScore(ClipReward):
         self.prefix = prefix if prefix is not None else PREFIX if form == "clipscore" else ""
         self.clip = self.place(load_clip(resolve(pretrained), arch=arch, processor=processor, revision=revision))
 
-    def text_embeddings(self, texts: list[str]) -> Tensor:
-        return super().text_embeddings([self.prefix + text for text in texts])
+    def tokenize(self, prompts: list[str]) -> Tensor:
+        return super().tokenize([self.prefix + prompt for prompt in prompts])
 
     def compare(self, images: Tensor, texts: Tensor) -> Tensor:
         cosines = (images * texts).sum(-1)

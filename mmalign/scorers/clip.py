@@ -84,6 +84,10 @@ class ClipReward(ModelReward):
         """Scores (B,) of unit embeddings of images (B, D) and of their prompts (B, D); None where prompts play no part."""
         raise NotImplementedError
 
+    def tokenize(self, prompts: list[str]) -> Tensor:
+        """Token ids (U, L) of prompts, as this scorer words them."""
+        return self.clip.tokenize(prompts)
+
     def image_embeddings(self, pixels: Tensor) -> Tensor:
         """Unit embeddings (B, D), float32, of prepared pixels."""
         return F.normalize(self.clip.embed_image(self.to_device(pixels)).float(), dim=-1)
@@ -91,7 +95,7 @@ class ClipReward(ModelReward):
     def text_embeddings(self, texts: list[str]) -> Tensor:
         """Unit embeddings (U, D), float32."""
         parts = [texts[start : start + TEXTS_AT_ONCE] for start in range(0, len(texts), TEXTS_AT_ONCE)]
-        found = [self.clip.embed_text(self.to_device(self.clip.tokenize(part))).float() for part in parts]
+        found = [self.clip.embed_text(self.to_device(self.tokenize(part))).float() for part in parts]
         return F.normalize(torch.cat(found), dim=-1)
 
     def _scorer(self, prompts: list[str] | None) -> Scorer:

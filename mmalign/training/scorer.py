@@ -46,7 +46,7 @@ def building(
     dataset = ScorerRows(examples[:rows], reward.prepare, objective)
     if config.data.in_memory:
         dataset.keep(accelerator.is_main_process)
-    collate = Collate(reward.clip.tokenize)
+    collate = Collate(reward.tokenize)
     plan = batch_plan(config, len(dataset), accelerator)
     trained = ScorerTraining(reward.clip, config.locking, config.train.gradient_checkpointing)
     try:

@@ -58,13 +58,34 @@ def test_it_learns_what_is_preferred_and_is_loaded_by_its_name(scorer_run, base,
     assert moved.keys() == before.keys()
 
 
-def test_the_first_loss_is_that_of_the_scores_before(scorer_run, bases):
+@pytest.mark.parametrize(
+    ("base", "scorer"),
+    [
+        ("clip", {"name": "pickscore"}),
+        ("clip", {"name": "clip_score", "prefix": "a photo of "}),
+        ("open_clip", {"name": "clip_score", "form": "clipscore"}),
+        ("open_clip", {"name": "hpsv2"}),
+    ],
+    ids=str,
+)
+def test_the_first_loss_is_that_of_the_scores_before_and_the_last_model_is_loaded(scorer_run, bases, base, scorer):
+    """With the scorer's own preparation of pictures and its own words around a prompt."""
     examples = graded(2)
-    config = scorer_run(train={"max_train_steps": 1})
-    before = rewards.load("pickscore", pretrained=str(bases["clip"]), device="cpu")
-    margins = [float(left - right) for left, right in (before.score(list(e.images), e.prompt) for e in examples)]
-    expected = sum(math.log1p(math.exp(-margin)) for margin in margins) / 2
-    assert metrics(train(config, examples=examples))[0]["loss"] == pytest.approx(expected, rel=1e-4)
+    values = scorer_run(base=base, train={"max_train_steps": 1}).model_dump(mode="json")
+    config = from_mapping({**values, "scorer": {**scorer, "pretrained": str(bases[base])}}, ScorerRunConfig)
+    out = train(config, examples=examples, held_out=examples)
+    before, after = (rewards.load(**scorer, pretrained=str(place), device="cpu") for place in (bases[base], out))
+    expected = sum(math.log1p(math.exp(-margin)) for margin in margins_of(before, examples)) / 2
+    assert metrics(out)[0]["loss"] == pytest.approx(expected, rel=1e-4)
+    measured = metrics(out, "eval_rewards/margins")[-1]["eval_rewards/margins"]
+    assert measured == pytest.approx(sum(margins_of(after, examples)) / 2, rel=1e-4)
+
+
+def margins_of(scorer, examples):
+    """Differences of logits of the first two images."""
+    pixels = [torch.stack([scorer.prepare(image) for image in example.images]) for example in examples]
+    cosines = [scorer.image_embeddings(p) @ scorer.text_embeddings([e.prompt])[0] for p, e in zip(pixels, examples, strict=True)]
+    return [float(scorer.clip.logit_scale * (cosine[0] - cosine[1])) for cosine in cosines]
 
 
 def test_the_folder_holds_what_was_promised(scorer_run):

@@ -15,7 +15,7 @@ class Ranked(Reader):
     """Images sorted by score, the best first; equal scores stay in the order of the row.
 
     A tie is a row whose images, two or more, all have the same score. ``lower_is_better`` reads ranks, which become scores with
-    the sign turned.
+    the sign turned. ``image_folder`` is where the image paths start, relative to the data file; None = its own folder.
     """
 
     prompt: str = "prompt"
@@ -24,6 +24,7 @@ class Ranked(Reader):
     lower_is_better: bool = False
     weight: str = "weight"
     user_id: str = "user_id"
+    image_folder: str | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -34,7 +35,7 @@ class Ranked(Reader):
 
     def candidates(self, row: Row) -> Example:
         facts = {"weight": row.weight(self.weight), "user_id": row.name(self.user_id)}
-        return sorted_example(row, self.prompt, self.images, self.scores, self.lower_is_better, **facts)
+        return sorted_example(row.within(self.image_folder), self.prompt, self.images, self.scores, self.lower_is_better, **facts)
 
 
 PLUGIN = Ranked
