@@ -60,7 +60,7 @@ class UnifiedReward(WrittenReward):
     """
 
     range = (1.0, 5.0)
-    unit = "score, 1 to 5"
+    unit = "final score"
     licence = "MIT"
     source = "arXiv 2503.05236, CodeGoat24/UnifiedReward"
 

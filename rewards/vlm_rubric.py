@@ -34,7 +34,7 @@ class VLMRubric(WrittenReward):
     """
 
     range = (1.0, 5.0)
-    unit = "weighted mean rating, 1 to 5"
+    unit = "weighted mean rating"
     licence = "that of the model; Apache-2.0 for the default"
     source = "after arXiv 2404.15100"
 

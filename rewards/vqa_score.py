@@ -32,7 +32,7 @@ class VQAScore(JudgeReward):
 
     range = (0.0, 1.0)
     unit = 'probability of "Yes"'
-    licence = "that of the model; Apache-2.0 for the default, and for the method's code"
+    licence = "that of the model; Apache-2.0 for the default"
     source = "arXiv 2404.01291"
     side = "right"
 
