@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from mmalign.errors import UserError
 from mmalign.scorers.clip import ClipReward
 from mmalign.scorers.load_clip import load_clip
 from mmalign.scorers.model import Dtype
@@ -50,6 +51,8 @@ class ClipScore(ClipReward):
         batch_size: int = 32,
     ) -> None:
         super().__init__(device, dtype, batch_size)
+        if form not in ("cosine", "clipscore"):
+            raise UserError(f"reward 'clip_score' has no form {form!r}; give cosine or clipscore")
         self.form = form
         self.prefix = prefix if prefix is not None else PREFIX if form == "clipscore" else ""
         self.clip = self.place(load_clip(resolve(pretrained), arch=arch, processor=processor, revision=revision))

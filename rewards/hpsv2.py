@@ -5,6 +5,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from mmalign.errors import UserError
 from mmalign.scorers.checkpoint import locate
 from mmalign.scorers.clip import ClipReward
 from mmalign.scorers.model import Dtype
@@ -25,7 +26,7 @@ class HPSv2(ClipReward):
     flow through the same preparation that files get.
 
     Args:
-        version: "2.1" or "2.0".
+        version: "2.1" or "2.0"; in YAML with the quotes, without which it is a number.
         pretrained: hub id or folder that holds the checkpoint of the version, or the checkpoint file itself, or a folder of open_clip.
         arch: the checkpoint's architecture, by open_clip's name or as its JSON file; None = the open_clip_config.json beside it, else
             ViT-H-14.
@@ -52,6 +53,8 @@ class HPSv2(ClipReward):
         batch_size: int = 32,
     ) -> None:
         super().__init__(device, dtype, batch_size)
+        if version not in FILES:
+            raise UserError(f"reward 'hpsv2' has no version {version!r}; give '2.1' or '2.0', with the quotes")
         clip = _load(resolve(pretrained), FILES[version], arch, revision)
         clip.preprocess = Preprocess(size=clip.preprocess.size, fit="pad")
         self.clip = self.place(clip)

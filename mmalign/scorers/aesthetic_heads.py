@@ -59,7 +59,7 @@ def load_head(place: str | Path) -> nn.Sequential:
 
 def _downloaded(name: str) -> Path:
     if name not in HEADS:
-        raise UserError(f"there is no aesthetic head {name!r}; give a file, or a published name: {nearest(name, list(HEADS))}")
+        raise UserError(f"there is neither a file {name!r} nor a published aesthetic head of that name; {nearest(name, list(HEADS))}")
     path = Path(torch.hub.get_dir()) / "checkpoints" / f"{name}.pth"
     if not path.is_file():
         address = HEADS[name].folder + quote(path.name)

@@ -70,8 +70,8 @@ def hub_reason(error: Exception) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """An error of another library, short enough for a sentence."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    """An error of another library, cut to its first sentence."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
 
 
 def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
@@ -87,6 +87,7 @@ def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     """
     if sha256 is not None:
         _check_digest(path, sha256)
+    _check_kind(path)
     found = _read(path)
     for wrapper in ("state_dict", "model_state_dict"):
         if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
@@ -113,6 +114,15 @@ def _read(path: Path) -> object:
     except Exception as error:
         # damaged bytes fail anywhere in a reader
         raise UserError(f"{path} is damaged or no checkpoint ({first_line(error)}); download it again") from error
+
+
+def _check_kind(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(32)
+    if start.startswith(b"version https://git-lfs"):
+        raise UserError(f"{path} only stands for a file that Git LFS keeps elsewhere; run `git lfs pull`, or download the file itself")
+    if path.suffix != ".safetensors" and not start.startswith((b"PK", b"\x80")):
+        raise UserError(f"{path} is no checkpoint: its first bytes are not those of a file of torch; download it again")
 
 
 def _check_digest(path: Path, sha256: str) -> None:

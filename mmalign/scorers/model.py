@@ -1,11 +1,12 @@
 """A reward that runs a model: where it runs, in which numbers, and how many images at once."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from mmalign.errors import UserError
+from mmalign.plugins import nearest
 from mmalign.reward import Reward
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -23,6 +24,8 @@ class ModelReward(Reward):
     def __init__(self, device: str = "auto", dtype: Dtype = "float32", batch_size: int = 32) -> None:
         if batch_size < 1:
             raise UserError(f"batch_size is {batch_size}; give 1 or more")
+        if dtype not in get_args(Dtype):
+            raise UserError(f"dtype is {dtype!r}; {nearest(dtype, list(get_args(Dtype)))}")
         self.device, self.dtype, self.batch_size = find_device(device), getattr(torch, dtype), batch_size
 
     def place(self, module: nn.Module) -> Any:

@@ -2,7 +2,6 @@
 
 import json
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,15 +98,23 @@ def read_config(arch: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     import open_clip
 
     if str(arch).endswith(".json"):
-        try:
-            found = json.loads(Path(arch).expanduser().read_text(encoding="utf-8"))
-            return found.get("model_cfg", found), found.get("preprocess_cfg", {})
-        except (OSError, ValueError, AttributeError) as error:
-            raise UserError(f"{arch} is no configuration of open_clip ({error}); give a name of its list, or its JSON file") from error
+        return _from_json(Path(arch).expanduser())
     config = open_clip.get_model_config(str(arch))
     if config is None:
         raise UserError(f"open_clip has no architecture {arch!r}; {nearest(str(arch), open_clip.list_models())}")
     return config, {}
+
+
+def _from_json(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    remedy = "give a name of open_clip's list, or a JSON file like its open_clip_config.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        config, recipe = found.get("model_cfg", found), found.get("preprocess_cfg", {})
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} is no configuration of open_clip ({first_line(error)}); {remedy}") from error
+    if missing := {"embed_dim", "vision_cfg", "text_cfg"} - config.keys():
+        raise UserError(f"{path} is no configuration of open_clip: it has no {min(missing)!r}; {remedy}")
+    return config, recipe
 
 
 def _beside(weights: Path) -> Path:
@@ -155,8 +162,11 @@ def _assembled(config: dict[str, Any], recipe: dict[str, Any], weights: Path, fo
     from open_clip.convert import convert_state_dict
     from open_clip.model import convert_to_custom_text_state_dict
 
-    with _NoFill(), torch.no_grad():
-        model = _built(config)
+    try:
+        with _NoFill(), torch.no_grad():
+            model = _built(config)
+    except TypeError as error:
+        raise UserError(f"this open_clip cannot build what {weights} is for ({first_line(error)}); upgrade it, or give another") from error
     tensors = convert_state_dict(model, read_tensors(weights))
     if not hasattr(model, "positional_embedding"):
         tensors = convert_to_custom_text_state_dict(tensors)
@@ -194,13 +204,14 @@ def _tokenizer(text: dict[str, Any], folder: Path | None) -> Any:
 
 def _preprocess(config: dict[str, Any], recipe: dict[str, Any]) -> Preprocess:
     size = config["vision_cfg"].get("image_size", 224)
-    found = Preprocess(
+    return Preprocess(
         size=size if isinstance(size, int) else size[0],
         fit=FITS[recipe.get("resize_mode") or "shortest"],
         mean=tuple(recipe.get("mean") or CLIP_MEAN),
         std=tuple(recipe.get("std") or CLIP_STD),
+        # open_clip's third, "random", is bicubic outside of training
+        interpolation=v2.InterpolationMode.BILINEAR if recipe.get("interpolation") == "bilinear" else v2.InterpolationMode.BICUBIC,
     )
-    return replace(found, interpolation=v2.InterpolationMode(recipe.get("interpolation") or "bicubic"))
 
 
 def _preprocess_cfg(preprocess: Preprocess) -> dict[str, Any]:

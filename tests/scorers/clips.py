@@ -51,9 +51,10 @@ def lively(model: nn.Module, seed: int = 0) -> nn.Module:
     """Weights large enough that pictures and texts of a random model differ; the temperature is the published 100."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in model.parameters():
+        for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            parameter.copy_(0.2 * noise if parameter.ndim > 1 else parameter + 0.1 * noise)
+            one = parameter.ndim == 1 and name.endswith("weight")  # of a layer norm
+            parameter.copy_(one + (0.2 if parameter.ndim > 1 else 0.1) * noise)
         model.logit_scale.fill_(100).log_()
     return model.eval()
 
