@@ -69,17 +69,17 @@ def sample_pairs(
         raise UserError(f"per_prompt is {per_prompt}; a pair needs two pictures or more")
     requests = [(index, draw) for index in range(len(prompts)) for draw in range(per_prompt)]
     make = _ranking if rankings else _pair
-    pictures, scores, kept, first = torch.empty(0), torch.empty(0), 0, 0
+    pictures, kept, first = torch.empty(0), 0, 0
     with tqdm(total=len(requests), desc="drawing candidates", unit="image", disable=not progress) as bar:
         for start in range(0, len(requests), batch_size):
             part = requests[start : start + batch_size]
-            drawn, scored = _draw(sampler, [prompts[i] for i, _ in part], [picture_seed(seed, *r, per_prompt) for r in part], labels)
+            drawn = _draw(sampler, [prompts[i] for i, _ in part], [picture_seed(seed, *r, per_prompt) for r in part])
             pictures = drawn if len(pictures) == 0 else torch.cat([pictures, drawn])
-            scores = scored if len(scores) == 0 else torch.cat([scores, scored])
             bar.update(len(part))
             while len(pictures) >= per_prompt:
-                pair = make(prompts[first], first, pictures[:per_prompt], scores[:per_prompt], labels, min_gap)
-                pictures, scores, first = pictures[per_prompt:], scores[per_prompt:], first + 1
+                group, pictures = pictures[:per_prompt], pictures[per_prompt:]
+                pair = make(prompts[first], first, group, _scores(group, prompts[first], labels), labels, min_gap)
+                first += 1
                 if pair is not None:
                     kept += 1
                     bar.set_postfix(kept=f"{kept} of {first}")
@@ -89,10 +89,14 @@ def sample_pairs(
         raise UserError(f"none of {len(prompts)} prompts gave pictures whose scores differ by more than {min_gap:g}; {remedy}")
 
 
-def _draw(sampler: Sampler, prompts: list[str], seeds: list[int], labels: Mapping[str, Label]) -> tuple[Tensor, Tensor]:
-    """Pictures (N, 3, H, W) uint8 and their scores (N, number of rewards); what is written is what is scored: eight bits."""
-    pictures = (sampler(prompts, seeds) * 255).round().clamp(0, 255).byte()
-    return pictures, torch.stack([label.reward.score(pictures.float() / 255, prompts) for label in labels.values()], dim=-1)
+def _draw(sampler: Sampler, prompts: list[str], seeds: list[int]) -> Tensor:
+    """Pictures (N, 3, H, W) uint8; what is written is what is scored: eight bits."""
+    return (sampler(prompts, seeds) * 255).round().clamp(0, 255).byte()
+
+
+def _scores(pictures: Tensor, prompt: str, labels: Mapping[str, Label]) -> Tensor:
+    """Scores (k, number of rewards) of a prompt's pictures, all in one call, since a reward may be a vote among them."""
+    return torch.stack([label.reward.score(pictures.float() / 255, prompt) for label in labels.values()], dim=-1)
 
 
 def run(config: PairsConfig) -> Path:

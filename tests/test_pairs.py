@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmalign import data
+from mmalign import data, rewards
 from mmalign.cli import main
 from mmalign.data.write import write_pickapic, write_ranked
 from mmalign.errors import UserError
@@ -47,6 +47,13 @@ def test_the_reddest_wins_against_the_least_red():
         assert best[0] == pytest.approx(drawn.max().item(), abs=0.003)
         assert worst[0] == pytest.approx(drawn.min().item(), abs=0.003)
         assert pair.scores == pytest.approx((best[0].item(), worst[0].item()))
+
+
+def test_a_vote_is_among_all_pictures_of_a_prompt_however_many_are_drawn_at_once():
+    vote = rewards.load("rank_vote", rewards=[Channel(0)])
+    for batch_size in (2, 5, 16):
+        pairs = list(sample_pairs(sampler, PROMPTS, {"vote": Label(vote)}, per_prompt=5, seed=3, batch_size=batch_size, progress=False))
+        assert [pair.scores for pair in pairs] == [(1.0, 0.0)] * len(PROMPTS)
 
 
 def test_what_must_not_get_worse_does_not():

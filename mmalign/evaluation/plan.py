@@ -7,6 +7,7 @@ from mmalign.errors import UserError
 from mmalign.evaluation.sampling import Request
 from mmalign.evaluation.selection import evenly_spaced
 from mmalign.plugins import nearest
+from mmalign.reward import Reward
 
 
 @dataclass(frozen=True)
@@ -80,16 +81,19 @@ class Plan:
         return 2 * len(main | self.diverse) + len(set(self.control) - self.diverse)
 
 
-def check(prompts: Collection[str], rewards: Collection[str], named: Mapping[str, Collection[str]], seeds_per_prompt: int) -> None:
+def check(prompts: Collection[str], rewards: Mapping[str, Reward], named: Mapping[str, Collection[str]], seeds_per_prompt: int) -> None:
     """Refuse an evaluation that cannot be made. ``named`` maps an argument to the reward names it uses.
 
     Raises:
-        UserError: no prompt, no seed, or a reward that is named and not given.
+        UserError: no prompt, no seed, a reward that is named and not given, or one that is a vote among images.
     """
     if not prompts:
         raise UserError("the evaluation has no prompt; give at least one, and some hundreds for a narrow interval")
     if seeds_per_prompt < 1:
         raise UserError(f"evaluation: seeds_per_prompt is {seeds_per_prompt}; give 1 or more")
+    for name, reward in rewards.items():
+        if reward.joint:
+            raise UserError(f"reward {name!r} is a vote among the images of one side, which cannot compare two; give its members instead")
     for argument, names in named.items():
         for name in names:
             if name not in rewards:

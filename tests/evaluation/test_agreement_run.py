@@ -74,6 +74,15 @@ def test_a_scorer_that_is_better_the_lower_is_turned_round(config, painted, monk
     assert accuracies(found(config))["decided", "pairs"] == 2 / 8  # the two that were wrong, and not the tied one
 
 
+@pytest.mark.parametrize(("joint", "calls"), [(True, [3, 3, 3]), (False, [9])])
+def test_a_vote_is_among_the_images_of_one_row(config, painted, monkeypatch, joint, calls):
+    seen, score = [], painted.score
+    monkeypatch.setattr(painted, "joint", joint)
+    monkeypatch.setattr(painted, "score", lambda self, images, prompts: seen.append(len(images)) or score(self, images, prompts))
+    found(config)
+    assert seen == calls
+
+
 def test_sources_are_told_apart(config):
     rows = found(config, by=["kind"]).agreements[0].sources
     assert [(row.source, row.value.value, row.pairs) for row in rows] == [("even", 1.0, 5), ("odd", 0.0, 3)]

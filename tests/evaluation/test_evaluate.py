@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmalign import rewards
 from mmalign.errors import UserError
 from mmalign.evaluation.diversity import pairwise, thumbnails
 from mmalign.evaluation.evaluate import evaluate
@@ -148,6 +149,12 @@ def test_labels_are_marked(world):
 def test_bad_arguments_are_sentences(world, changes, sentence):
     with pytest.raises(UserError, match=sentence):
         run(world, world.noise, world.noise, **changes)
+
+
+def test_a_vote_is_no_measure_of_two_sides(world):
+    world.rewards = {**world.rewards, "vote": rewards.load("rank_vote", rewards=["colorfulness"])}
+    with pytest.raises(UserError, match="reward 'vote' is a vote among the images of one side"):
+        run(world, world.noise, world.noise)
 
 
 def test_no_prompts_is_a_sentence(world):

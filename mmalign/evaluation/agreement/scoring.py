@@ -55,7 +55,9 @@ def score_examples(
                 raise few[0].error
             if few[0].error is None:
                 scorer = scorer or reward()
-                _score(scorer, few, saved, results)
+                # a vote is among the images of one example, not of all that share its prompt
+                for part in ([item] for item in few) if scorer.joint else (few,):
+                    _score(scorer, part, saved, results)
     except KeyboardInterrupt as stopped:
         raise KeyboardInterrupt(f"stopped; the scores so far are in {saved.path}, and the same command goes on from there") from stopped
     finally:
