@@ -13,7 +13,7 @@ from torch import Tensor
 from mmalign.images import open_image
 from mmalign.prefetch import prefetch
 
-Images = Tensor | Sequence[Image.Image | str | Path]
+Images = Tensor | Iterable[Image.Image | str | Path]
 Scorer = Callable[[Any, range], Tensor]
 """Scores (B,) of a batch of prepared images, whose places among all images are given."""
 
@@ -59,19 +59,20 @@ class Reward(ABC):
         A score does not depend on the images it shares a batch with. Every distinct prompt is read once.
 
         Args:
-            images: a tensor (B, 3, H, W) in [0, 1], or B PIL images or paths.
+            images: a tensor (B, 3, H, W) in [0, 1], or B PIL images or paths, in any iterable.
             prompts: B prompts, or one prompt for all; may be left out where ``needs_prompt`` is false.
             batch_size: images scored at once; None = the reward's own.
             differentiable: keep the graph from the pixels to the scores. Images are then prepared by tensor operations, whose resizing
                 differs a little from the published one on files.
 
         Raises:
-            ValueError: the number of prompts is neither one nor B, a prompt is needed and missing, or gradients are asked for where
-                they cannot flow.
+            ValueError: images are of another shape or not in a list, the number of prompts is neither one nor B, a prompt is needed and
+                missing, or gradients are asked for where they cannot flow.
             UserError: an image cannot be read.
         """
         if differentiable:
             self._check_differentiable(images)
+        images = listed(images)
         prompts = self._match(prompts, len(images))
         with torch.set_grad_enabled(differentiable):
             scores = list(self._by_batch(images, prompts, batch_size or self.batch_size, differentiable))
@@ -132,6 +133,22 @@ class Reward(ABC):
             raise ValueError(f"{type(self).__name__} has no gradients with respect to the pixels")
         if not isinstance(images, Tensor):
             raise ValueError(f"gradients flow to a tensor of images (B, 3, H, W) in [0, 1], not to a {type(images).__name__}")
+
+
+def listed(images: Images) -> Tensor | list[Image.Image | str | Path]:
+    """Images that can be counted.
+
+    Raises:
+        ValueError: a tensor of another shape or of whole numbers, or one image alone.
+    """
+    if isinstance(images, Tensor):
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            found = f"{tuple(images.shape)} of {images.dtype}"
+            raise ValueError(f"a tensor of images is (B, 3, H, W) in [0, 1], not {found}")
+        return images
+    if isinstance(images, str | Path | Image.Image):
+        raise ValueError(f"give images in a list, not one {type(images).__name__} alone")
+    return list(images)
 
 
 def alike(prepared: Iterable[Any], size: int) -> Iterator[list[Any]]:
