@@ -12,7 +12,7 @@ from mmalign.plugins import nearest
 COMMANDS = {
     "demo": "the whole job on the embedded world: pairs, training, evaluation, report; no GPU, no download",
     "pairs": "draw pictures with a model, score them, keep the best against the worst as preferences",
-    "train": "align a model as a YAML file says",
+    "train": "align a model, or train a reward scorer, as a YAML file says",
     "score": "score images with rewards: files, folders, tables, shards; one GPU or many",
     "evaluate": "compare a base with its aligned self: win rates with intervals, pictures, report",
     "evaluate-reward": "compare scorers with people: accuracy, ties, calibration; HPSv2's benchmark of generators",

@@ -48,7 +48,7 @@ def building(
     check_candidates(objective, examples[0])
     share = Share(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
     cached = config.data if rows is None else config.data.model_copy(update={"cache_dir": None})
-    dataset = encode(family, examples[:rows], cached, config.seed, share, progress=accelerator.is_main_process)
+    dataset = encode(family, examples[:rows], cached, objective, config.seed, share, progress=accelerator.is_main_process)
     plan = batch_plan(config, len(dataset), accelerator)
     trained = trainable(family, config.adapter, derived_seed(config.seed, "adapter"), config.train.mixed_precision != "no")
     try:

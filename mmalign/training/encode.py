@@ -22,8 +22,10 @@ from mmalign.diffusion.family import DiffusionFamily
 from mmalign.errors import UserError
 from mmalign.geometry import Geometry
 from mmalign.images import ImageSource
+from mmalign.objective import Objective
 from mmalign.training.dataset import CONDITIONING, EncodedExamples, Row
 from mmalign.training.order import derived_seed, generator
+from mmalign.training.preferences import check_label
 
 AT_ONCE = 16  # images or prompts through an encoder
 ROWS_PER_SHARD = 64  # what a kill can lose
@@ -39,7 +41,13 @@ class Share:
 
 
 def encode(
-    family: DiffusionFamily, examples: Sequence[Example], config: DataConfig, seed: int, share: Share = Share(), progress: bool = True
+    family: DiffusionFamily,
+    examples: Sequence[Example],
+    config: DataConfig,
+    objective: Objective,
+    seed: int,
+    share: Share = Share(),
+    progress: bool = True,
 ) -> EncodedExamples:
     """Encodes all images and prompts that the cache does not hold yet.
 
@@ -47,19 +55,21 @@ def encode(
         family: the family, bound to its pipeline.
         examples: all with the same number of candidates.
         config: resolution, crop, flip, caption dropout, and the cache's folder (None keeps it in memory, once per process).
+        objective: the method that they are for.
         seed: decides random crops and, during training, flips and dropped captions.
         share: this process's part.
         progress: show bars.
 
     Raises:
-        UserError: an image is broken, or the rows are of different kinds; the message names the row.
+        UserError: an image is broken, the rows are of different kinds, or the method does not read such labels; the message names the row.
     """
     cache = TensorCache(None if config.cache_dir is None else config.cache_dir.expanduser())
     encoder = _Encoder(family, config, seed)
     empty = encoder.prompt_key("")
     rows, prompts = [], {empty: ""}
     for example in tqdm(examples, desc="reading", disable=not progress):
-        check_example(example, expected=len(rows[0].images) if rows else None)
+        check_length(example, expected=len(rows[0].images) if rows else None)
+        check_label(objective, example)
         rows.append(encoder.row(example))
         prompts[rows[-1].prompt] = example.prompt
     # dealt before looking at what is there: another process may be filling the cache already
@@ -72,13 +82,11 @@ def encode(
     return EncodedExamples(rows, cache, empty, config.caption_dropout, seed)
 
 
-def check_example(example: Example, expected: int | None) -> None:
-    """Raises UserError where a row cannot share a batch with those before, or carries a label that no method here reads."""
+def check_length(example: Example, expected: int | None) -> None:
+    """Raises UserError where a row cannot share a batch with those before."""
     count = len(example.images)
     if count != (expected or count):
         raise UserError(f"{example.origin} has {count} candidates, the rows before have {expected}; train on one kind at a time")
-    if example.preference < 1:
-        raise UserError(f"{example.origin} is a soft label ({example.preference}), which no method reads; read ties by drop or half")
 
 
 class _Encoder:

@@ -185,9 +185,7 @@ def normalize(run: Run, total: dict[str, torch.Tensor]) -> None:
         return
     share = 1 / run.accelerator.reduce(weight.float(), reduction="mean")
     total["loss"] = total["loss"] * share
-    for parameter in run.parameters:
-        if parameter.grad is not None:
-            parameter.grad.mul_(share)
+    torch._foreach_mul_([parameter.grad for parameter in run.parameters if parameter.grad is not None], share)
 
 
 def report(run: Run, log: RunLog) -> dict[str, str]:

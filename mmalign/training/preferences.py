@@ -34,5 +34,5 @@ def check_label(objective: Objective, example: Example) -> None:
         if objective.reads == "orders":
             raise UserError(f"{example.origin} is a tie, which {type(objective).__name__} does not read; read ties by drop or half")
         return
-    remedy = "choose soft_pair or tied_pair, or round the labels"
+    remedy = "round the labels, or choose a method that does (scorers have soft_pair and tied_pair)"
     raise UserError(f"{example.origin} is a soft label ({example.preference:g}), which {type(objective).__name__} does not read; {remedy}")

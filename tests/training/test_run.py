@@ -2,12 +2,15 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from mmalign import pipelines
+from mmalign.data.schema import Example
 from mmalign.diffusion.family import DiffusionFamily
 from mmalign.errors import UserError
 from mmalign.training.run import train
@@ -156,6 +159,15 @@ def test_a_dry_run_encodes_its_one_batch_alone(configured, tmp_path, monkeypatch
 def test_what_cannot_train_is_refused(configured, changes, said):
     with pytest.raises(UserError, match=said):
         train(configured(**changes))
+
+
+@pytest.mark.parametrize(
+    ("preference", "said"), [(0.5, "row 3 is a tie.*DiffusionDPO.*drop or half"), (0.8, r"row 3 is a soft label \(0.8\)")]
+)
+def test_labels_that_the_method_does_not_read_are_refused(configured, preference, said):
+    examples = [Example("a cat", (Image.new("RGB", (16, 16)),) * 2, origin=f"row {i}") for i in range(4)]
+    with pytest.raises(UserError, match=said):
+        train(configured(), examples=[*examples[:3], replace(examples[3], preference=preference)])
 
 
 def test_skipped_steps_of_fp16_move_nothing_and_end_the_run_when_they_do_not_stop(configured, monkeypatch):

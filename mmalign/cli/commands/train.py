@@ -1,10 +1,10 @@
-"""``mmalign train CONFIG``: align a model as a YAML file says."""
+"""``mmalign train CONFIG``: align a model, or train a reward scorer, as a YAML file says."""
 
 from mmalign.errors import UserError
 
 USAGE = """usage: mmalign train CONFIG [--dry-run] [--KEY VALUE ...]
 
-  CONFIG       YAML file; the ones in configs/ are examples
+  CONFIG       YAML file; the ones in configs/ are examples, those in configs/reward/ of training a scorer
   --dry-run    build everything, run one batch, print what would be done, and stop
   --KEY VALUE  change a key of the file, for instance --train.learning-rate 1e-5 --method.beta 100
 
