@@ -4,8 +4,6 @@ What is stored under a key never changes: the key is a digest of everything the 
 temporary name and renamed, so that a reader never sees half of one, and its name is unique, so that several writers do not meet.
 """
 
-import hashlib
-import json
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,15 +16,6 @@ from mmalign.errors import UserError
 from mmalign.files import write_whole
 
 SEPARATOR = "/"
-
-
-def digest(*parts: object) -> str:
-    """A key: the digest of bytes, or of anything JSON can say."""
-    state = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        piece = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True, default=str).encode()
-        state.update(len(piece).to_bytes(8, "little") + piece)
-    return state.hexdigest()
 
 
 class TensorCache:

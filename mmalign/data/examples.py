@@ -10,7 +10,7 @@ from typing import Any, overload
 import numpy as np
 
 from mmalign import plugins
-from mmalign.data.cache import digest
+from mmalign.data.digest import digest
 from mmalign.data.reader import Reader, Ties, pick
 from mmalign.data.rows import exists
 from mmalign.data.schema import Example

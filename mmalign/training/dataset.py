@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mmalign.data.cache import TensorCache, digest
+from mmalign.data.cache import TensorCache
+from mmalign.data.digest import digest
 from mmalign.diffusion.policy import DiffusionBatch
 from mmalign.training.order import generator
 

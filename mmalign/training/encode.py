@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from mmalign.config import DataConfig
-from mmalign.data.cache import TensorCache, digest
+from mmalign.data.cache import TensorCache
+from mmalign.data.digest import digest
 from mmalign.data.schema import Example
 from mmalign.data.transforms import transform
 from mmalign.diffusion.family import DiffusionFamily

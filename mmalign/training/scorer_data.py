@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from mmalign.data import Examples
-from mmalign.data.cache import digest
+from mmalign.data.digest import digest
 from mmalign.data.schema import Example
 from mmalign.errors import UserError
 from mmalign.images import open_image

@@ -66,8 +66,11 @@ def test_evaluate_takes_options_alone(stand_in):
 def test_demo_has_defaults_and_takes_options(stand_in):
     calls = stand_in("mmalign.demo", "run")
     assert main(["demo"]) == 0
-    assert main(["demo", "--out", "there", "--family", "sd3", "--method", "dpo", "--seed", "3"]) == 0
-    assert [args for args, _ in calls] == [(Path("demo"), "sdxl", "diffusion_dpo", 0), (Path("there"), "sd3", "dpo", 3)]
+    assert main(["demo", "--out", "there", "--family", "sd3", "--method", "dpo", "--seed", "3", "--aligned-to", "oracle"]) == 0
+    assert [args for args, _ in calls] == [
+        (Path("demo"), "sdxl", "diffusion_dpo", 0, "taste"),
+        (Path("there"), "sd3", "dpo", 3, "oracle"),
+    ]
 
 
 def test_shapes_hands_on_the_words(stand_in):
