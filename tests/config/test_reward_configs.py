@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mmalign import data, plugins, rewards
-from mmalign.config import RunConfig, ScorerRunConfig, load_config, load_training
+from mmalign.config import RunConfig, ScorerRunConfig, load_config, load_training, save_resolved
 from mmalign.data.schema import Example
 from mmalign.data.write import write_pickapic, write_ranked
 from mmalign.errors import UserError
@@ -30,8 +30,10 @@ def test_there_are_configs():
     assert {path.stem for path in FILES} >= {"pickscore_pickapic", "hpsv2_hpdv2", "shapes_clip"}
 
 
-def test_it_loads_as_a_scorers_and_its_parts_exist(path):
+def test_it_loads_as_a_scorers_and_its_parts_exist(path, tmp_path):
     config = load_training(path)
+    save_resolved(config, tmp_path / "saved.yaml")
+    assert load_training(tmp_path / "saved.yaml") == config
     assert type(config) is ScorerRunConfig
     objective = config.method.build()
     assert {name: getattr(objective, name) for name in config.method.fields()} == config.method.fields()
