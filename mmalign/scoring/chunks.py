@@ -41,8 +41,8 @@ class Chunks:
         return self._starts[number + 1] - self._starts[number]
 
 
-def dealt(total: int, rank: int, world: int, missing: Callable[[], list[int]]) -> Iterator[tuple[int, bool]]:
-    """The chunks that a process should do, and whether each was another's.
+def dealt(total: int, rank: int, world: int, missing: Callable[[], list[int]]) -> Iterator[int]:
+    """The chunks that a process should do.
 
     First every ``world``-th that is missing; then what others have not done by then, from the end, so that nobody waits for a process
     that is slow or has died. Two may do the same chunk, with the same result.
@@ -54,9 +54,8 @@ def dealt(total: int, rank: int, world: int, missing: Callable[[], list[int]]) -
         missing: asks which chunks are not done yet, in rising order.
     """
     taken = set(range(rank, total, world))
-    at_first = missing()
-    yield from ((number, False) for number in at_first if number in taken)
+    yield from (number for number in missing() if number in taken)
     while others := [number for number in missing() if number not in taken]:
         number = others[-1 - rank % len(others)]
         taken.add(number)
-        yield number, True
+        yield number

@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Iterator
 from functools import cache
 from glob import glob, has_magic
 from pathlib import Path
@@ -15,6 +14,7 @@ from mmalign.errors import UserError
 
 # formats that Pillow knows but cannot draw by itself
 _NOT_DRAWN = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+_DIGITS = re.compile(r"(\d+)")
 
 
 @cache
@@ -42,8 +42,11 @@ def looks_like_image(path: Path) -> bool:
 
 def natural(path: Path) -> list[Any]:
     """Sorts ``2.png`` before ``10.png``."""
-    parts = [[int(piece) if piece.isdecimal() else piece.casefold() for piece in re.split(r"(\d+)", part)] for part in path.parts]
-    return [parts, str(path)]
+    return [_natural(part) for part in path.parts]
+
+
+def _natural(name: str) -> tuple[Any, str]:
+    return [int(piece) if piece.isdecimal() else piece.casefold() for piece in _DIGITS.split(name)], name
 
 
 def matches(word: str) -> list[Path]:
@@ -66,16 +69,18 @@ def matches(word: str) -> list[Path]:
 
 
 def files_below(folder: Path, suffixes: frozenset[str]) -> list[Path]:
-    """The files of a folder and its subfolders with one of the suffixes, in natural order; hidden ones are left out."""
-    return sorted((path for path in _walk(folder) if path.suffix.lower() in suffixes), key=natural)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
+    """The files of a folder with one of the suffixes, in natural order, then those of its subfolders; hidden ones are left out."""
+    found: list[Path] = []
     seen = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         # a link may lead back to a folder above
         known = os.path.realpath(place) in seen
         seen.add(os.path.realpath(place))
-        folders[:] = [] if known else [name for name in folders if not name.startswith(".")]
-        if not known:
-            yield from (Path(place, name) for name in files if not name.startswith("."))
+        folders[:] = [] if known else _shown(folders)
+        names = [name for name in files if os.path.splitext(name)[1].lower() in suffixes]  # noqa: PTH122 (a Path per name takes longer)
+        found += [] if known else [Path(place, name) for name in _shown(names)]
+    return found
+
+
+def _shown(names: list[str]) -> list[str]:
+    return sorted((name for name in names if not name.startswith(".")), key=_natural)

@@ -67,7 +67,7 @@ class Processes:
         if self.world == 1:
             begin()
             return
-        self._store, _, _ = next(torch.distributed.rendezvous("env://"))  # held: the main process may be the one that serves it
+        self._store = self._meet()  # held, as the main process may be the one that serves it
         if self.is_main:
             try:
                 begin()
@@ -81,3 +81,12 @@ class Processes:
             raise SystemExit(2)
         if told != seen:
             raise UserError(f"process {self.rank} sees other images than process 0; give paths that all machines share")
+
+    def _meet(self) -> Any:
+        try:
+            return next(torch.distributed.rendezvous("env://"))[0]
+        except (ValueError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise UserError(
+                f"the {self.world} processes do not find each other ({reason}); start them by torchrun or accelerate launch"
+            ) from error

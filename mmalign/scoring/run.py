@@ -20,6 +20,9 @@ from mmalign.scoring.progress import Progress
 from mmalign.scoring.screen import told
 from mmalign.scoring.sources import open_pictures
 
+LOOK = 32
+"""Rows between two looks at whether another process has done the chunk."""
+
 # what the scores do not depend on; a reward's dtype is among its own fields
 _FREE = {"out", "overwrite", "workers", *SHARED}
 
@@ -57,7 +60,9 @@ def _score(config: ScoreConfig, pictures: Listing, panel: Panel, parts: Parts, p
     with Progress(parts, chunks, processes.is_main) as progress, closing(groups):
         for group in groups:
             if group[0].chunk != number:
-                number, rows = group[0].chunk, []  # rows that are left were another's chunk, who was faster
+                number, rows = group[0].chunk, []
+            if parts.done(number):
+                continue  # another process was faster
             rows += panel.score(group)
             progress.add(len(group))
             if len(rows) == chunks.size(number):
@@ -66,10 +71,10 @@ def _score(config: ScoreConfig, pictures: Listing, panel: Panel, parts: Parts, p
 
 
 def _rows(pictures: Listing, chunks: Chunks, parts: Parts, processes: Processes) -> Iterator[tuple[int, int, Picture | UserError]]:
-    """The rows that this process should do, chunk by chunk; another's chunk only as long as that one is not done."""
-    for number, others in dealt(len(chunks), processes.rank, processes.world, lambda: parts.missing(len(chunks))):
-        for index in chunks.rows(number):
-            if others and parts.done(number):
+    """The rows that this process should do, chunk by chunk; a chunk is left where another process has done it."""
+    for number in dealt(len(chunks), processes.rank, processes.world, lambda: parts.missing(len(chunks))):
+        for place, index in enumerate(chunks.rows(number)):
+            if place % LOOK == 0 and parts.done(number):
                 break
             try:
                 yield number, index, pictures.picture(index)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmalign.config import ScoreConfig, from_mapping
+from mmalign.config import ScoreConfig, from_mapping, load_config
 from mmalign.errors import UserError
 
 PLUGIN = '''
@@ -76,3 +76,9 @@ def test_shared_keys_reach_rewards_that_others_are_made_of(tmp_path, monkeypatch
         rewards=[{"name": "long_align", "scorer": "inner.placed", "prompts": "shapes/seen"}], dtype="bfloat16"
     ).filled_rewards()
     assert part.scorer.dtype == "bfloat16"
+
+
+def test_help_names_the_choices_of_a_key_that_may_be_left_open(capsys):
+    with pytest.raises(SystemExit):
+        load_config(None, ["--help"], ScoreConfig)
+    assert "--dtype float32|bfloat16|float16|None" in capsys.readouterr().out

@@ -36,6 +36,15 @@ def test_subfolders_are_searched_and_a_link_that_leads_back_does_no_harm(folder)
     assert len(listing(folder)) == 12
 
 
+def test_a_folder_s_own_files_come_before_those_of_its_subfolders_each_in_natural_order(tmp_path, images):
+    for name in ("b10/1.png", "b9/x2.png", "b9/x10.png", "b9/X3.png", "c.png", "a/z.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        images[0].save(tmp_path / name)
+    order = ["c.png", "a/z.png", "b9/x2.png", "b9/X3.png", "b9/x10.png", "b10/1.png"]
+    assert names(listing(tmp_path)) == [str(tmp_path / name) for name in order]
+    assert names(listing(tmp_path / "*" / "*.png")) == [str(tmp_path / name) for name in order[1:]]
+
+
 def test_globs_are_expanded_here_and_two_stars_reach_into_subfolders(folder):
     (folder / "sub").mkdir()
     (folder / "11.png").rename(folder / "sub" / "11.png")

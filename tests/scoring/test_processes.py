@@ -115,6 +115,14 @@ def test_several_processes_need_a_file_to_meet_in(score, folder, monkeypatch):
         score(folder)
 
 
+def test_processes_that_were_not_started_as_a_group_are_a_sentence(score, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(UserError, match=r"the 2 processes do not find each other .*MASTER_ADDR.*; start them by torchrun"):
+        score(folder, out=str(tmp_path / "s.csv"))
+
+
 def test_a_process_that_is_late_leaves_nothing_when_the_run_is_over(tmp_path):
     parts = PartsOnDisk(tmp_path / "s.csv")
     parts.begin({}, overwrite=False)
