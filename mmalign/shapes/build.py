@@ -1,7 +1,8 @@
-"""``mmalign shapes build``: train the embedded pipelines from scratch and write them with their recipe.
+"""``mmalign shapes build``: train the embedded models from scratch and write them with their recipe.
 
-mmalign shapes build                                    all four, where the package keeps them (about an hour on one core)
+mmalign shapes build                                    all pipelines, where the package keeps them (about an hour on one core)
 mmalign shapes build --family sdxl --out my --seed 1    one of them, elsewhere
+mmalign shapes build --family clip --out my             the scorer before it learns from preferences: see configs/reward/shapes_clip.yaml
 mmalign shapes build --effort 0.01 --out scratch        a few steps of everything, to see that it runs
 """
 
@@ -21,7 +22,7 @@ from torch import nn
 from mmalign.errors import UserError
 from mmalign.shapes import models
 from mmalign.shapes.captions import prompts
-from mmalign.shapes.recipes import denoise, sd, sd3, sdxl, text, vae
+from mmalign.shapes.recipes import denoise, scorer, sd, sd3, sdxl, text, vae
 from mmalign.shapes.recipes.assess import assess, sample
 from mmalign.shapes.recipes.denoise import Round
 from mmalign.shapes.recipes.loop import Fit
@@ -29,7 +30,7 @@ from mmalign.shapes.recipes.loop import Fit
 LOG = logging.getLogger(__name__)
 
 DRAWS = 12  # styles of each seen caption among the latents
-STEPS = {"vae": 2800, "text": 400}
+STEPS = {"vae": 2800, "text": 400, "scorer": 1400}
 ROUNDS = {
     "sdxl": (Round(2200, 6e-3, caption_noise=0.35), Round(900, 4e-3, caption_noise=0.27)),
     "sdxl_epsilon": (Round(1900, 6e-3, caption_noise=0.2),),
@@ -57,8 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(options.threads)
-    shared = prepare(options.seed, options.effort, options.vae)
-    for name in options.family or models.NAMES:
+    families = options.family or list(models.NAMES)
+    if models.SCORER in families:
+        families.remove(models.SCORER)
+        build_scorer(options.out / models.SCORER, options.seed, options.effort)
+    shared = prepare(options.seed, options.effort, options.vae) if families else None
+    for name in families:
         folder = options.out / name
         record = build(name, shared, folder, options.seed, options.effort)
         LOG.info("%s: all five attributes right on %.0f %% of held-out prompts", folder, 100 * record["accuracy"][0]["all_five"])
@@ -98,6 +103,25 @@ def build(name: str, shared: Shared, folder: Path, seed: int, effort: float = 1.
         "assessed": {"split": "final", "prompts": len(held_out)},
         "accuracy": accuracy,
         "wall_seconds": round(time.time() - start),
+        "versions": {package: version(package) for package in PACKAGES},
+    }
+    (folder / "recipe.json").write_text(json.dumps(record, indent=2) + "\n")
+    return record
+
+
+def build_scorer(folder: Path, seed: int, effort: float = 1.0) -> dict[str, Any]:
+    """Train the scorer on renders, write it with ``recipe.json``, and return that record."""
+    words = text.tokenizer()
+    reader = text.train(words, seed + 1, steps=_steps("text", effort))
+    fitted = scorer.pretrain(words, reader.model, seed, steps=_steps("scorer", effort))
+    for part in (fitted.model, words, scorer.processor()):
+        part.save_pretrained(folder)
+    record = {
+        "model": type(fitted.model).__name__,
+        "seed": seed,
+        "effort": effort,
+        "training": {"text_encoder": reader.record, "on_renders": fitted.record},
+        "parameters": sum(p.numel() for p in fitted.model.parameters()),
         "versions": {package: version(package) for package in PACKAGES},
     }
     (folder / "recipe.json").write_text(json.dumps(record, indent=2) + "\n")
@@ -162,8 +186,9 @@ def _steps(name: str, effort: float) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("mmalign shapes build", description="Train the embedded pipelines from scratch.")
-    parser.add_argument("--family", choices=models.NAMES, action="append", help="one pipeline; may be repeated; all where left out")
+    parser = argparse.ArgumentParser("mmalign shapes build", description="Train the embedded models from scratch.")
+    which = "one model; may be repeated; all pipelines where left out"
+    parser.add_argument("--family", choices=[*models.NAMES, models.SCORER], action="append", help=which)
     parser.add_argument("--out", type=Path, default=models.WEIGHTS, help="folder to write to; the package's own where left out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--effort", type=float, default=1.0, help="share of the steps, pictures and prompts")

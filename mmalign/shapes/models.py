@@ -1,4 +1,4 @@
-"""Where the embedded pipelines lie."""
+"""Where the embedded models lie."""
 
 from pathlib import Path
 
@@ -6,24 +6,30 @@ from mmalign.errors import UserError
 from mmalign.plugins import nearest
 
 NAMES = ("sdxl", "sdxl_epsilon", "sd3", "sd")
+"""The pipelines."""
+
+SCORER = "clip"
+"""The CLIP-type scorer."""
+
 WEIGHTS = Path(__file__).parent / "weights"
 PREFIX = "shapes/"
 
 
 def path(name: str) -> Path:
-    """The folder of an embedded pipeline.
+    """The folder of an embedded model.
 
     Raises:
-        UserError: there is no embedded pipeline of that name, or its weights are not installed.
+        UserError: there is no embedded model of that name, or its weights are not installed.
     """
-    if name not in NAMES:
-        raise UserError(f"no embedded pipeline is called {name!r}; {nearest(name, list(NAMES))}")
-    folder = WEIGHTS / name
-    if not (folder / "model_index.json").is_file():
-        raise UserError(f"the weights of the embedded pipeline {name!r} are missing at {folder}; run `mmalign shapes build`")
+    known = [*NAMES, SCORER]
+    if name not in known:
+        raise UserError(f"no embedded model is called {name!r}; {nearest(name, known)}")
+    folder, index = WEIGHTS / name, "config.json" if name == SCORER else "model_index.json"
+    if not (folder / index).is_file():
+        raise UserError(f"the weights of the embedded model {name!r} are missing at {folder}; run `mmalign shapes build`")
     return folder
 
 
 def resolve(source: str) -> str:
-    """``shapes/NAME`` as the folder of that embedded pipeline; anything else unchanged."""
+    """``shapes/NAME`` as the folder of that embedded model; anything else unchanged."""
     return str(path(source.removeprefix(PREFIX))) if source.startswith(PREFIX) else source

@@ -6,11 +6,13 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
+from mmalign import rewards
 from mmalign.errors import UserError
 from mmalign.shapes import build, models
 from mmalign.shapes.captions import prompts
 from mmalign.shapes.recipes import sd3, text, vae
 from mmalign.shapes.recipes.denoise import diffusion_noising, flow_noising
+from mmalign.shapes.recipes.draws import random_pictures
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +28,15 @@ def test_a_few_steps_give_a_folder_that_loads_and_a_recipe(shared, name, tmp_pat
     assert pipe("a small red circle", num_inference_steps=2, output_type="pt").images.shape == (1, 3, 64, 64)
     assert json.loads((tmp_path / name / "recipe.json").read_text()) == record
     assert len(record["training"]["denoiser"]["rounds"]) == len(build.ROUNDS[name])
+
+
+def test_the_scorer_learns_from_renders_how_much_of_a_caption_is_right(tmp_path):
+    assert build.main(["--family", "clip", "--out", str(tmp_path), "--effort", "0.008", "--threads", "1"]) == 0
+    record = json.loads((tmp_path / "clip" / "recipe.json").read_text())
+    assert record["training"]["on_renders"]["steps"] == 11
+    reward = rewards.load("pickscore", pretrained=str(tmp_path / "clip"))
+    pictures, captions = random_pictures(2, torch.Generator().manual_seed(0)), prompts("final")[:2]
+    assert reward.score(pictures, captions).isfinite().all()
 
 
 def test_the_command_line_knows_its_families(capsys):

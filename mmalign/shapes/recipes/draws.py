@@ -10,8 +10,12 @@ from mmalign.shapes.scene import ATTRIBUTES, FACTORS, Scene, attribute_indices
 
 def random_pictures(count: int, generator: torch.Generator) -> Tensor:
     """Pictures (count, 3, 64, 64) in [0, 1] of random scenes."""
-    attributes = torch.stack([torch.randint(len(words), (count,), generator=generator) for words in ATTRIBUTES.values()], dim=1)
-    return draw(attributes, random_styles(count, generator))
+    return draw(random_attributes(count, generator), random_styles(count, generator))
+
+
+def random_attributes(count: int, generator: torch.Generator) -> Tensor:
+    """Attribute indices (count, 5), uniform and independent."""
+    return torch.stack([torch.randint(len(words), (count,), generator=generator) for words in ATTRIBUTES.values()], dim=1)
 
 
 def random_styles(count: int, generator: torch.Generator) -> Tensor:
