@@ -87,7 +87,7 @@ STEPS = {
 EPSILON = Recipe(method={"diffusion_dpo": {"beta": 6000.0}}, train={**STEPS, "max_train_steps": 100, "learning_rate": 2e-4}, adapter=LORA)
 RECIPES = {
     "taste": {"sdxl": Recipe(train=STEPS, adapter=LORA), "sd3": Recipe(train=STEPS), "sd": EPSILON},
-    "oracle": {"sdxl": Recipe(train=STEPS, adapter=LORA)},
+    "oracle": {"sdxl": Recipe(train={**STEPS, "max_train_steps": 200, "learning_rate": 3e-4}, adapter=LORA)},
 }
 
 
