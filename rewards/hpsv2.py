@@ -65,7 +65,7 @@ class HPSv2(ClipReward):
 
 def _load(place: str, file: str, arch: str | None, revision: str | None) -> OpenClip:
     if (Path(place) / CONFIG).is_file() and not (Path(place) / file).is_file():
-        return load_open_clip(place)
+        return load_open_clip(place, arch)
     path = locate(place, file, revision)
     beside = path.parent / CONFIG
     return load_open_clip(path, arch or (beside if beside.is_file() else ARCH))

@@ -78,6 +78,8 @@ class ClipReward(ModelReward):
         """Without gradients the pixels are rounded to 8 bits and prepared as a file's are, so that a tensor scores as its file would."""
         if differentiable:
             return self.clip.preprocess.tensor(images)
+        if self.clip.preprocess.fit == "pad":
+            return self.clip.preprocess.tensor((images.clamp(0, 1) * 255).round() / 255)
         return torch.stack([self.prepare(to_pil(image)) for image in images])
 
     def compare(self, images: Tensor, texts: Tensor | None) -> Tensor:

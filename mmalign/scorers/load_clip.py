@@ -11,7 +11,7 @@ from mmalign.scorers.transformers_clip import KINDS, load_transformers
 
 
 def load_clip(place: str | Path, *, arch: str | None = None, processor: str | Path | None = None, revision: str | None = None) -> ClipModel:
-    """A CLIP-type model, float32, on the CPU.
+    """A CLIP-type model, float32, on the CPU, in evaluation mode.
 
     Args:
         place: open_clip's ``ARCH:TAG`` ("ViT-L-14:openai"); a folder or hub id of transformers (CLIP, SigLIP, SigLIP 2) or of open_clip;
@@ -25,15 +25,22 @@ def load_clip(place: str | Path, *, arch: str | None = None, processor: str | Pa
         UserError: there is no such model, or it is none of these.
     """
     text = str(place)
-    if text.startswith(("hf-hub:", "local-dir:")) or is_tag(text) or Path(text).expanduser().is_file():
-        return load_open_clip(place, arch, revision)
-    kind = _kind(place, revision)
-    if kind not in KINDS and _found(place, CONFIG, revision) is not None:
-        return load_open_clip(place, arch, revision)
-    if kind is None and looks_local(place):
+    if _is_open_clips(text, revision):
+        if processor is not None:
+            raise UserError(f"{place} is a model of open_clip, which has no processor of its own; leave processor out")
+        return load_open_clip(text, arch, revision)
+    if arch is not None:
+        raise UserError(f"arch says what a checkpoint file is of, and {place} is no file; leave it out, or give the file")
+    if looks_local(place) and _found(place, "config.json", revision) is None:
         remedy = "give a folder with config.json or open_clip_config.json, a hub id, a checkpoint file, or open_clip's ARCH:TAG"
         raise UserError(f"there is no CLIP-type model at {place}; {remedy}")
     return load_transformers(Path(text).expanduser() if looks_local(place) else place, revision, processor)
+
+
+def _is_open_clips(place: str, revision: str | None) -> bool:
+    if place.startswith(("hf-hub:", "local-dir:")) or is_tag(place) or Path(place).expanduser().is_file():
+        return True
+    return _kind(place, revision) not in KINDS and _found(place, CONFIG, revision) is not None
 
 
 def _kind(place: str | Path, revision: str | None) -> str | None:

@@ -1,6 +1,7 @@
 """CLIP-type models of open_clip: an architecture with a published tag or a checkpoint file, or a folder in open_clip's format."""
 
 import json
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ class OpenClip(ClipModel):
 
 
 def load_open_clip(place: str | Path, arch: str | Path | None = None, revision: str | None = None) -> OpenClip:
-    """A model of open_clip, float32, on the CPU. Nothing but the checkpoint itself is downloaded.
+    """A model of open_clip, float32, on the CPU, in evaluation mode. Nothing but the checkpoint itself is downloaded.
 
     Args:
         place: ``ARCH:TAG`` of open_clip's list, as in "ViT-L-14:openai"; a folder or hub id (with or without ``hf-hub:``, ``local-dir:``)
@@ -75,11 +76,13 @@ def load_open_clip(place: str | Path, arch: str | Path | None = None, revision: 
         UserError: unknown architecture or tag, or no such checkpoint, or one that does not fit its architecture.
     """
     place = str(place).removeprefix("hf-hub:").removeprefix("local-dir:")
-    if is_tag(place):
-        return _tagged(*place.split(":", 1))
     path = Path(place).expanduser()
     if path.is_file():
         return _assembled(*read_config(arch or _beside(path)), path, path.parent)
+    if arch is not None:
+        raise UserError(f"arch says what a checkpoint file is of, and {place} is no file; leave it out, or give the file")
+    if is_tag(place):
+        return _tagged(*place.split(":", 1))
     config = locate(place, CONFIG, revision)
     return _assembled(*read_config(config), _weights(place, revision), config.parent)
 
@@ -162,11 +165,7 @@ def _assembled(config: dict[str, Any], recipe: dict[str, Any], weights: Path, fo
     from open_clip.convert import convert_state_dict
     from open_clip.model import convert_to_custom_text_state_dict
 
-    try:
-        with _NoFill(), torch.no_grad():
-            model = _built(config)
-    except TypeError as error:
-        raise UserError(f"this open_clip cannot build what {weights} is for ({first_line(error)}); upgrade it, or give another") from error
+    model = _made("the model", weights, lambda: _built(config))
     tensors = convert_state_dict(model, read_tensors(weights))
     if not hasattr(model, "positional_embedding"):
         tensors = convert_to_custom_text_state_dict(tensors)
@@ -174,7 +173,16 @@ def _assembled(config: dict[str, Any], recipe: dict[str, Any], weights: Path, fo
         if name in tensors and getattr(model, name) is not None:
             tensors[name] = tensors[name].reshape(getattr(model, name).shape)
     load_into(model, tensors, weights, ignore=("position_ids", "attn_mask"))
-    return OpenClip(model, _tokenizer(config["text_cfg"], folder), _preprocess(config, recipe), config)
+    tokenizer = _made("the tokenizer", weights, lambda: _tokenizer(config["text_cfg"], folder))
+    return OpenClip(model, tokenizer, _preprocess(config, recipe), config).eval()
+
+
+def _made(what: str, weights: Path, make: Callable[[], Any]) -> Any:
+    """What open_clip builds, which may have to ask the hub for a text model of transformers or its tokenizer."""
+    try:
+        return make()
+    except Exception as error:
+        raise UserError(f"open_clip cannot build {what} of {weights} ({first_line(error)}); upgrade it, or give another model") from error
 
 
 def _built(config: dict[str, Any]) -> nn.Module:
@@ -188,18 +196,19 @@ def _built(config: dict[str, Any]) -> nn.Module:
         text["hf_model_pretrained"] = False
     custom = config.pop("custom_text", False) or "hf_model_name" in text
     kind = open_clip.CoCa if custom and "multimodal_cfg" in config else open_clip.CustomTextCLIP if custom else open_clip.CLIP
-    return kind(**config)
+    with _NoFill(), torch.no_grad():
+        return kind(**config)
 
 
 def _tokenizer(text: dict[str, Any], folder: Path | None) -> Any:
-    import open_clip
+    from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
     length, extra = text.get("context_length", 77), text.get("tokenizer_kwargs") or {}
     if name := text.get("hf_tokenizer_name"):
         own = folder is not None and (folder / "tokenizer_config.json").is_file()
         source = str(folder) if own else name
-        return open_clip.HFTokenizer(source, context_length=length, tokenizer_mode=text.get("tokenizer_mode"), **extra)
-    return open_clip.SimpleTokenizer(context_length=length, **extra)
+        return HFTokenizer(source, context_length=length, tokenizer_mode=text.get("tokenizer_mode"), **extra)
+    return SimpleTokenizer(context_length=length, **extra)
 
 
 def _preprocess(config: dict[str, Any], recipe: dict[str, Any]) -> Preprocess:

@@ -58,7 +58,7 @@ class TransformersClip(ClipModel):
 
 
 def load_transformers(place: str | Path, revision: str | None = None, processor: str | Path | None = None) -> TransformersClip:
-    """A CLIP-type model of transformers, float32, on the CPU.
+    """A CLIP-type model of transformers, float32, on the CPU, in evaluation mode.
 
     Args:
         place: folder or hub id.
@@ -79,7 +79,7 @@ def load_transformers(place: str | Path, revision: str | None = None, processor:
     source, revision = (place, revision) if processor is None else (processor, None)
     tokenizer = _read("the tokenizer", source, lambda: AutoTokenizer.from_pretrained(source, revision=revision))
     image_processor = _read("the image processor", source, lambda: AutoImageProcessor.from_pretrained(source, revision=revision))
-    return TransformersClip(model, tokenizer, image_processor)
+    return TransformersClip(model, tokenizer, image_processor).eval()
 
 
 def preprocess_of(image_processor: Any) -> Preprocess:

@@ -104,3 +104,13 @@ def test_what_does_not_fit_is_one_sentence(tmp_path, folder, given, message):
     with pytest.raises(UserError, match=message) as error:
         rewards.load("hpsv2", **({"pretrained": str(tmp_path)} | given))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"hello", "no checkpoint"), (None, "damaged")])
+def test_a_file_of_something_else_and_a_part_of_one_are_sentences(tmp_path, content, message):
+    given = fields(tmp_path)
+    file = tmp_path / "HPS_v2.1_compressed.pt"
+    file.write_bytes(content or file.read_bytes()[:100_000])
+    with pytest.raises(UserError, match=f"{file} .*{message}") as error:
+        rewards.load("hpsv2", **given)
+    assert "\n" not in str(error.value)

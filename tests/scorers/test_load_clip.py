@@ -55,6 +55,23 @@ def test_a_place_with_nothing_is_a_sentence(place, message):
     assert "\n" not in str(error.value)
 
 
+def test_what_a_model_has_no_use_for_is_refused(tmp_path):
+    clips.clip(tmp_path / "transformers")
+    clips.open_clip(tmp_path / "open_clip")
+    with pytest.raises(UserError, match="arch says what a checkpoint file is of"):
+        load_clip(tmp_path / "transformers", arch="ViT-B-32")
+    with pytest.raises(UserError, match="leave processor out"):
+        load_clip(tmp_path / "open_clip", processor="owner/name")
+
+
+@pytest.mark.parametrize("make", [clips.clip, clips.open_clip])
+def test_a_model_comes_in_evaluation_mode_and_can_be_trained(tmp_path, make):
+    make(tmp_path)
+    model = load_clip(tmp_path)
+    assert not any(module.training for module in model.modules())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
 def test_importing_the_scorers_loads_no_model_library():
     modules = "mmalign.scorers.load_clip, mmalign.rewards.pickscore, mmalign.rewards.hpsv2, mmalign.rewards.aesthetic"
     code = f"import sys, mmalign.rewards.clip_score, {modules}; print(*sys.modules)"

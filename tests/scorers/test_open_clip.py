@@ -12,6 +12,7 @@ from mmalign.scorers.open_clip import load_open_clip
 from mmalign.scorers.preprocess import Preprocess
 from tests.scorers import clips
 from tests.scorers.clips import OPEN_CLIP_ARCH
+from tests.tiny import tokenizer
 
 TEXTS = ["a red circle", "a photo of a cat", "green " * 50, ""]
 
@@ -73,6 +74,8 @@ def test_a_checkpoint_file_goes_with_an_architecture(folder, tmp_path):
     found = load_open_clip(tmp_path / "trained.pt", arch=str(tmp_path / "arch.json")).model.state_dict()
     assert all(torch.equal(tensor, found[name]) for name, tensor in state.items())
     assert load_open_clip(folder / "open_clip_model.safetensors").preprocess.fit == "squash"  # the JSON beside the file
+    with pytest.raises(UserError, match="arch says what a checkpoint file is of"):
+        load_open_clip(folder, arch="ViT-B-32")
     with pytest.raises(UserError, match=r"say with arch what .*trained.pt is a checkpoint of"):
         load_open_clip(tmp_path / "trained.pt")
 
@@ -125,7 +128,7 @@ def test_a_folder_without_weights_and_a_broken_configuration_are_sentences(tmp_p
         load_open_clip(tmp_path)
     clips.open_clip(tmp_path)
     (tmp_path / "open_clip_config.json").write_text(json.dumps({**OPEN_CLIP_ARCH, "third_tower": 1}))
-    with pytest.raises(UserError, match="this open_clip cannot build .*third_tower"):
+    with pytest.raises(UserError, match="open_clip cannot build the model of .*third_tower"):
         load_open_clip(tmp_path)
 
 
@@ -154,3 +157,13 @@ def test_half_precision_and_a_temperature_with_an_axis_are_read(tmp_path):
     clip = load_open_clip(tmp_path / "weights.safetensors")
     assert {parameter.dtype for parameter in clip.parameters()} == {torch.float32}
     assert clip.log_scale.shape == ()
+
+
+def test_a_tokenizer_that_lies_elsewhere_and_cannot_be_had_is_a_sentence(tmp_path):
+    clips.open_clip(tmp_path)
+    config = {**OPEN_CLIP_ARCH, "text_cfg": {**OPEN_CLIP_ARCH["text_cfg"], "hf_tokenizer_name": "owner/tokenizer"}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="open_clip cannot build the tokenizer of .*open_clip_model.safetensors"):
+        load_open_clip(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    assert load_open_clip(tmp_path).tokenize(["a red circle"]).shape == (1, 16)

@@ -185,6 +185,22 @@ def test_truncated_weights_are_one_sentence(tmp_path):
         load_clip(tmp_path)
 
 
+class Harmful:
+    def __reduce__(self):
+        return print, ("this must not run",)
+
+
+def test_a_pickle_of_tensors_is_read_and_one_of_objects_is_refused(tmp_path, capsys):
+    model = clips.clip(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    assert torch.equal(load_clip(tmp_path).model.logit_scale, model.logit_scale)
+    torch.save({**model.state_dict(), "more": Harmful()}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(UserError, match="cannot read the weights of"):
+        load_clip(tmp_path)
+    assert "must not run" not in capsys.readouterr().out
+
+
 def test_a_model_of_another_kind_is_named(tmp_path):
     BertConfig().save_pretrained(tmp_path)
     with pytest.raises(UserError, match="is a model of type 'bert', not a CLIP-type one"):
