@@ -12,6 +12,9 @@ from mmalign.policy import Policy, ScoringPolicy
 Reads = Literal["orders", "ties", "probabilities"]
 """What a method makes use of in a label: that one order is right; also that there is none; also how likely it is right."""
 
+Takes = Literal["rows", "winners", "singles"]
+"""How a method is given examples: as they are; the preferred candidate alone; each of a pair for itself, with the score 1 or 0."""
+
 
 @dataclass(frozen=True)
 class LossOutput:
@@ -35,11 +38,21 @@ class Objective(Protocol):
         candidates: which numbers of candidates it compares.
         reads: what it makes use of in a label; rows that say more are refused.
         normalized: whether the weights of the rows of a step are divided by their mean.
+        needs_reference: whether it asks the policy for its reference; where not, none is kept.
+        takes: how it is given examples; ``candidates`` are counted after that.
+        independent_noise: whether the candidates of a row have noise of their own.
     """
 
     candidates: ClassVar[range]
     reads: ClassVar[Reads] = "orders"
     normalized: ClassVar[bool] = False
+    needs_reference: ClassVar[bool] = True
+    takes: ClassVar[Takes] = "rows"
+    independent_noise: bool = False
+
+    def complaint(self, scores: tuple[float, ...] | None) -> str:
+        """What is wrong with the scores of a row, and the remedy; empty for a method that does not read them, or can."""
+        return ""
 
     def __call__(self, policy: Policy, inputs: Any) -> LossOutput: ...
 
@@ -51,10 +64,12 @@ def check_fit(objective: Objective, policy: Policy | ScoringPolicy) -> None:
         UserError: the policy lacks a verb the objective's annotation asks for.
     """
     wanted = get_type_hints(type(objective).__call__)["policy"]
-    if not isinstance(policy, wanted):
+    # what a scorer says means something alone; a policy's numbers do not, though it has the verbs
+    if not isinstance(policy, wanted) or (wanted is ScoringPolicy and isinstance(policy, Policy)):
         kinds = {
             "Policy": "models that have a reference (image generators, vision-language models)",
             "DenoisingPolicy": "image generators (diffusion or flow)",
+            "ResidualPolicy": "image generators (diffusion or flow)",
             "TokenPolicy": "vision-language models",
             "ScoringPolicy": "reward scorers",
         }

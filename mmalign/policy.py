@@ -1,16 +1,40 @@
 """What an objective may ask of a model.
 
 Candidates lie along one axis K: a pair is K = 2 with the preferred one first, a ranked list is K >= 3 sorted best first, a winner alone
-is K = 1. A policy has three verbs, and all the randomness is in the first, so that policy and reference see the same draws.
+is K = 1. All the randomness of a policy is in ``prepare``, so that policy and reference see the same draws.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What was said of the candidates of a batch.
+
+    Attributes:
+        preferences: (B,), the probability in [0.5, 1] that the candidates stand in the right order; 0.5 is a tie.
+        ranks: (B, K), the place of each candidate, 0 the best; equal places are ties.
+        scores: (B, K), the source's numbers, higher is better; not a number where it has none, and None where they are not read.
+    """
+
+    preferences: Tensor
+    ranks: Tensor
+    scores: Tensor | None = None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Labels":
+        """The same labels with every tensor changed."""
+        return Labels(change(self.preferences), change(self.ranks), None if self.scores is None else change(self.scores))
+
+
+def in_order(rows: int, candidates: int) -> Labels:
+    """Labels that are sure of the order in which the candidates stand."""
+    return Labels(torch.ones(rows), torch.arange(candidates).expand(rows, candidates))
 
 
 @runtime_checkable
@@ -27,6 +51,10 @@ class Policy(Protocol):
         """Log-likelihoods (B, K), float32, deterministic and differentiable."""
         ...
 
+    def labels(self, inputs: Any) -> Labels:
+        """The labels of the prepared batch."""
+        ...
+
     def reference(self) -> AbstractContextManager[None]:
         """Inside it, the policy's numbers are the reference's. Enter it under ``torch.no_grad`` and before the policy's own forward."""
         ...
@@ -40,6 +68,19 @@ class DenoisingPolicy(Policy, Protocol):
         """Squared prediction errors (B, K): means over channels, height and width, float32."""
         ...
 
+    def noise_weights(self, inputs: Any) -> Tensor:
+        """What turns a row's errors into errors of the noise, (B,): 1 for epsilon, alpha^2 for v, (1 - sigma)^2 for a velocity."""
+        ...
+
+
+@runtime_checkable
+class ResidualPolicy(DenoisingPolicy, Protocol):
+    """A denoising policy that also gives what its errors are the mean squares of."""
+
+    def residuals(self, inputs: Any) -> Tensor:
+        """Prediction minus target (B, K, C, H, W), float32."""
+        ...
+
 
 @runtime_checkable
 class TokenPolicy(Policy, Protocol):
@@ -48,19 +89,6 @@ class TokenPolicy(Policy, Protocol):
     def token_logps(self, inputs: Any) -> tuple[Tensor, Tensor]:
         """Log-probabilities (B, K, T), float32, and the mask (B, K, T) of the response's tokens."""
         ...
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What was said of the candidates of a batch.
-
-    Attributes:
-        preferences: (B,), the probability in [0.5, 1] that the candidates stand in the right order; 0.5 is a tie.
-        ranks: (B, K), the place of each candidate, 0 the best; equal places are ties.
-    """
-
-    preferences: Tensor
-    ranks: Tensor
 
 
 @runtime_checkable

@@ -25,6 +25,10 @@ class NoiseProcess(Protocol):
         """What the denoiser should predict, (N, ...)."""
         ...
 
+    def noise_weights(self, timesteps: Tensor) -> Tensor:
+        """Squared error of the noise that a prediction implies, over the prediction's own squared error, at timesteps (N,)."""
+        ...
+
 
 class DDPM:
     """Variance-preserving diffusion over integer timesteps, drawn uniformly, with epsilon or v-prediction.
@@ -64,6 +68,12 @@ class DDPM:
         signal, sigma = self._scales(latents, timesteps)
         return signal * noise - sigma * latents
 
+    def noise_weights(self, timesteps: Tensor) -> Tensor:
+        signal, sigma = self._scales(timesteps.new_zeros(len(timesteps), dtype=torch.float32), timesteps)
+        if self.prediction_type == "epsilon":
+            return torch.ones_like(signal)
+        return signal**2 if self.prediction_type == "v_prediction" else (signal / sigma) ** 2
+
 
 class RectifiedFlow:
     """Flow matching on straight lines, x_t = (1 - sigma) x_0 + sigma noise with velocity noise - x_0 (Esser et al. 2024, arXiv:2403.03206).
@@ -91,3 +101,6 @@ class RectifiedFlow:
 
     def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         return noise - latents
+
+    def noise_weights(self, timesteps: Tensor) -> Tensor:
+        return (1 - timesteps.float() / self.num_train_timesteps) ** 2

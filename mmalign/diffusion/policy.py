@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmalign.diffusion.family import DiffusionFamily
+from mmalign.policy import Labels, in_order
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class DiffusionBatch:
         origins: B places the rows came from, for messages.
         weights: (B,), the rows' weights in the loss.
         positions: the rows' places in the endless stream of training rows, which seed their draws.
+        labels: what was said of the candidates; None = that they stand in order, for sure.
     """
 
     latent_mean: Tensor
@@ -30,6 +32,7 @@ class DiffusionBatch:
     origins: tuple[str, ...]
     weights: Tensor
     positions: tuple[int, ...] = ()
+    labels: Labels | None = None
 
     def to(self, device: torch.device) -> "DiffusionBatch":
         """The same batch on a device; copies from pinned memory do not wait."""
@@ -47,17 +50,26 @@ class DiffusionBatch:
             prompt_conditioning={name: change(value) for name, value in self.prompt_conditioning.items()},
             image_conditioning={name: change(value) for name, value in self.image_conditioning.items()},
             weights=change(self.weights),
+            labels=None if self.labels is None else self.labels.map(change),
         )
 
 
 @dataclass(frozen=True)
 class DenoisingInputs:
-    """Everything a forward needs, all draws made: noisy latents and targets (B, K, C, H, W), timesteps (B,), conditioning (B * K, ...)."""
+    """Everything a forward needs, all draws made, and the labels.
+
+    Attributes:
+        noisy, target: (B, K, C, H, W), noisy latents and what should be predicted.
+        timesteps: (B,), in the unit that the denoiser takes.
+        conditioning: the denoiser's other arguments, each (B * K, ...).
+        labels: what was said of the candidates; None = that they stand in order, for sure.
+    """
 
     noisy: Tensor
     target: Tensor
     timesteps: Tensor
     conditioning: dict[str, Tensor]
+    labels: Labels | None = None
 
 
 Reference = Callable[["DiffusionPolicy"], AbstractContextManager[None]]
@@ -108,6 +120,7 @@ class DiffusionPolicy:
             target=self.noise_process.target(latents, noise, each).unflatten(0, size),
             timesteps=timesteps,
             conditioning=prompt | image,
+            labels=batch.labels,
         )
 
     def errors(self, inputs: DenoisingInputs) -> Tensor:
@@ -124,6 +137,14 @@ class DiffusionPolicy:
     def logps(self, inputs: DenoisingInputs) -> Tensor:
         """Log-likelihoods (B, K) up to a constant: minus half the errors."""
         return -0.5 * self.errors(inputs)
+
+    def labels(self, inputs: DenoisingInputs) -> Labels:
+        """The labels of the prepared batch."""
+        return inputs.labels or in_order(*inputs.noisy.shape[:2]).map(lambda tensor: tensor.to(inputs.noisy.device))
+
+    def noise_weights(self, inputs: DenoisingInputs) -> Tensor:
+        """What turns a row's errors into errors of the predicted noise, (B,)."""
+        return self.noise_process.noise_weights(inputs.timesteps)
 
     def reference(self) -> AbstractContextManager[None]:
         return self._reference(self)

@@ -51,6 +51,7 @@ class PlackettLuce(Objective):
     """Trains a scorer on rankings of any length, with ties. Needs no reference."""
 
     candidates: ClassVar[range] = range(2, sys.maxsize)
+    needs_reference: ClassVar[bool] = False
     reads: ClassVar[Reads] = "ties"
 
     def __call__(self, policy: ScoringPolicy, inputs: Any) -> LossOutput:

@@ -49,6 +49,7 @@ class SoftPair(Objective):
     """
 
     candidates: ClassVar[range] = range(2, 3)
+    needs_reference: ClassVar[bool] = False
     reads: ClassVar[Reads] = "probabilities"
 
     def __call__(self, policy: ScoringPolicy, inputs: Any) -> LossOutput:

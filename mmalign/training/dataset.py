@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from mmalign.data.cache import TensorCache
 from mmalign.data.digest import digest
 from mmalign.diffusion.policy import DiffusionBatch
+from mmalign.policy import Labels
 from mmalign.training.order import generator
 
 CONDITIONING = "conditioning."
@@ -24,6 +25,16 @@ class Row:
     flipped: tuple[str, ...]
     origin: str
     weight: float
+    preference: float = 1.0
+    ranks: tuple[int, ...] | None = None
+    scores: tuple[float, ...] | None = None
+
+    def labels(self) -> Labels:
+        """The row's labels, as a batch of one; without ranks the candidates stand in order."""
+        count = len(self.images)
+        ranks = range(count) if self.ranks is None else self.ranks
+        scores = (float("nan"),) * count if self.scores is None else self.scores
+        return Labels(torch.tensor([self.preference]), torch.tensor([list(ranks)]), torch.tensor([scores]))
 
 
 class EncodedExamples(Dataset):
@@ -41,8 +52,8 @@ class EncodedExamples(Dataset):
         self.rows, self.cache, self.empty_prompt, self.caption_dropout, self.seed = rows, cache, empty_prompt, caption_dropout, seed
 
     def digest(self) -> str:
-        """Tells data sets apart: prompts, images, preprocessing, encoders, weights and order."""
-        return digest([[row.prompt, row.images, row.flipped, row.weight] for row in self.rows])
+        """Tells data sets apart: prompts, images, preprocessing, encoders, labels, weights and order."""
+        return digest([[row.prompt, row.images, row.flipped, row.weight, row.preference, row.ranks, row.scores] for row in self.rows])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -63,6 +74,7 @@ class EncodedExamples(Dataset):
             origins=(row.origin,),
             weights=torch.tensor([row.weight]),
             positions=(position,),
+            labels=row.labels(),
         )
 
 
@@ -81,4 +93,12 @@ def collate(rows: Sequence[DiffusionBatch]) -> DiffusionBatch:
         origins=tuple(origin for row in rows for origin in row.origins),
         weights=torch.cat([row.weights for row in rows]),
         positions=tuple(position for row in rows for position in row.positions),
+        labels=_labels([row.labels for row in rows]),
     )
+
+
+def _labels(rows: Sequence[Labels | None]) -> Labels | None:
+    if any(row is None for row in rows):
+        return None
+    scores = None if any(row.scores is None for row in rows) else torch.cat([row.scores for row in rows])
+    return Labels(torch.cat([row.preferences for row in rows]), torch.cat([row.ranks for row in rows]), scores)

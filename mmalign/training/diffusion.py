@@ -50,7 +50,8 @@ def building(
     cached = config.data if rows is None else config.data.model_copy(update={"cache_dir": None})
     dataset = encode(family, examples[:rows], cached, objective, config.seed, share, progress=accelerator.is_main_process)
     plan = batch_plan(config, len(dataset), accelerator)
-    trained = trainable(family, config.adapter, derived_seed(config.seed, "adapter"), config.train.mixed_precision != "no")
+    needs = {"reference": objective.needs_reference, "give_back": pipe is not None}
+    trained = trainable(family, config.adapter, derived_seed(config.seed, "adapter"), config.train.mixed_precision != "no", **needs)
     try:
         if config.train.gradient_checkpointing:
             family.denoiser.enable_gradient_checkpointing()

@@ -26,7 +26,7 @@ from mmalign.images import ImageSource
 from mmalign.objective import Objective
 from mmalign.training.dataset import CONDITIONING, EncodedExamples, Row
 from mmalign.training.order import derived_seed, generator
-from mmalign.training.preferences import check_label
+from mmalign.training.preferences import check_label, ranks_of
 
 AT_ONCE = 16  # images or prompts through an encoder
 ROWS_PER_SHARD = 64  # what a kill can lose
@@ -114,7 +114,8 @@ class _Encoder:
             return tuple(digest(self.image_base, image, crop, flip) for image in content)
 
         flipped = keys(True) if self.config.random_flip else ()
-        return Row(self.prompt_key(example.prompt), keys(False), flipped, example.origin, example.weight)
+        said = {"preference": example.preference, "ranks": tuple(ranks_of(example)), "scores": example.scores}
+        return Row(self.prompt_key(example.prompt), keys(False), flipped, example.origin, example.weight, **said)
 
     def fill_prompts(self, cache: TensorCache, prompts: dict[str, str], progress: bool) -> None:
         with tqdm(total=len(prompts), desc="encoding prompts", disable=not progress or not prompts) as bar:

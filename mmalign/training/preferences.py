@@ -1,6 +1,7 @@
 """The preferences that a run trains on: read as configured, and fit for its method."""
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 from mmalign import data
@@ -36,3 +37,18 @@ def check_label(objective: Objective, example: Example) -> None:
         return
     remedy = "round the labels, or choose a method that does (scorers have soft_pair and tied_pair)"
     raise UserError(f"{example.origin} is a soft label ({example.preference:g}), which {type(objective).__name__} does not read; {remedy}")
+
+
+def ranks_of(example: Example) -> list[int]:
+    """Places of the K candidates, 0 the best: the order of the images is the truth, and equal scores of neighbors are a tie.
+
+    >>> ranks_of(Example("a", (b"", b"", b"", b""), scores=(9.0, 4.0, 4.0, 1.0)))
+    [0, 1, 1, 2]
+    """
+    count = len(example.images)
+    if example.preference == 0.5:
+        return [0] * count
+    if example.scores is None:
+        return list(range(count))
+    steps = [int(better != worse) for better, worse in pairwise(example.scores)]
+    return list(accumulate(steps, initial=0))

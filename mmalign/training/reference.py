@@ -5,7 +5,7 @@ A strategy is a callable that takes the policy and returns a context in which th
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -56,6 +56,17 @@ class FrozenCopy:
     def __call__(self, policy: DiffusionPolicy) -> Iterator[None]:
         with policy.using(self.module):
             yield
+
+
+class NoReference:
+    """For methods that need none: nothing is kept, and asking is an error of the method.
+
+    Raises:
+        RuntimeError: the policy was asked for its reference.
+    """
+
+    def __call__(self, policy: DiffusionPolicy) -> AbstractContextManager[None]:
+        raise RuntimeError("this run keeps no reference; a method that asks for one says so with needs_reference")
 
 
 def copy_of(module: nn.Module) -> nn.Module:

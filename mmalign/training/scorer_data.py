@@ -17,7 +17,7 @@ from mmalign.images import open_image
 from mmalign.objective import Objective
 from mmalign.prefetch import prefetch
 from mmalign.scorers.policy import ScorerBatch
-from mmalign.training.preferences import check_candidates, check_label
+from mmalign.training.preferences import check_candidates, check_label, ranks_of
 
 Prepare = Callable[[Image.Image], Tensor]
 Tokenize = Callable[[list[str]], Tensor]
@@ -78,22 +78,9 @@ class ScorerRows(Dataset):
             check_candidates(self.objective, example)
             check_label(self.objective, example)
         pixels = [self.prepare(open_image(source, example.origin)) for source in example.images]
-        return ScorerRow(torch.stack(pixels), ranks_of(example), example.prompt, example.preference, example.weight, example.origin)
-
-
-def ranks_of(example: Example) -> Tensor:
-    """Places (K,) of the candidates, 0 the best: the order of the images is the truth, and equal scores of neighbors are a tie.
-
-    >>> ranks_of(Example("a", (b"", b"", b"", b""), scores=(9.0, 4.0, 4.0, 1.0)))
-    tensor([0, 1, 1, 2])
-    """
-    count = len(example.images)
-    if example.preference == 0.5:
-        return torch.zeros(count, dtype=torch.long)
-    if example.scores is None:
-        return torch.arange(count)
-    steps = [0, *(int(better != worse) for better, worse in zip(example.scores, example.scores[1:], strict=False))]
-    return torch.tensor(steps).cumsum(0)
+        return ScorerRow(
+            torch.stack(pixels), torch.tensor(ranks_of(example)), example.prompt, example.preference, example.weight, example.origin
+        )
 
 
 class Collate:

@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch import nn
 
 from mmalign.config import TrainingConfig
 from mmalign.training.loop import Run, train_step
 from mmalign.training.parts import Parts
+from mmalign.training.reference import FrozenCopy, NoReference
 
 
 def announce(parts: Parts, config: TrainingConfig, say: Callable[[str], None] | None) -> None:
@@ -29,6 +31,8 @@ def announce(parts: Parts, config: TrainingConfig, say: Callable[[str], None] | 
     say(f"batch          {product} = {plan.rows_per_step} rows per step")
     epochs = config.train.max_train_steps * plan.rows_per_step / parts.rows
     say(f"data           {parts.rows} rows, {config.train.max_train_steps} steps, {epochs:.2f} epochs")
+    if (reference := reference_of(run)) is not None:
+        say(f"reference      {reference}")
     say(f"trained        {trained:,} of {total:,} parameters ({parts.about.trained}) on {run.accelerator.device}")
 
 
@@ -51,13 +55,33 @@ def dry_run(parts: Parts, micro_batches: Iterator[Any]) -> None:
 
 def memory(run: Run) -> str:
     """The measured peak on a GPU, and the sizes of weights, gradients and optimizer state everywhere."""
-    weights = sum(p.numel() * p.element_size() for p in run.policy.module.parameters())
+    weights = size(run.policy.module)
     trained = sum(p.numel() * p.element_size() for p in run.parameters)
     states = sum(t.numel() * t.element_size() for s in run.optimizer.state.values() for t in s.values() if isinstance(t, torch.Tensor))
-    text = f"weights {weights / 2**20:.0f} MiB, gradients {trained / 2**20:.0f} MiB, optimizer {states / 2**20:.0f} MiB"
+    copied = size(run.trainable.reference.module) if isinstance(getattr(run.trainable, "reference", None), FrozenCopy) else 0
+    parts = {"weights": weights, "reference": copied, "gradients": trained, "optimizer": states}
+    text = ", ".join(f"{name} {count / 2**20:.0f} MiB" for name, count in parts.items())
     if run.accelerator.device.type == "cuda":
         text += f"; peak with activations {torch.cuda.max_memory_allocated(run.accelerator.device) / 2**20:.0f} MiB (measured on this step)"
     return text
+
+
+def size(module: nn.Module) -> int:
+    """Bytes of a model's weights."""
+    return sum(p.numel() * p.element_size() for p in module.parameters())
+
+
+def reference_of(run: Run) -> str | None:
+    """What the policy is measured against and what it costs; None for models that are measured against nothing."""
+    match getattr(run.trainable, "reference", None):
+        case None:
+            return None
+        case NoReference():
+            return "none: the method needs none, and no copy of the weights is kept on the device"
+        case FrozenCopy(module=module):
+            return f"a frozen copy of the model, {size(module) / 2**20:.0f} MiB"
+        case _:
+            return "the model with the adapter off, no memory of its own"
 
 
 def planned(parts: Parts) -> list[str]:

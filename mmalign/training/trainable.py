@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmalign.config import AdapterConfig, FullConfig, LoraAdapterConfig
 from mmalign.diffusion.family import DiffusionFamily
 from mmalign.errors import UserError
-from mmalign.training.reference import AdapterOff, FrozenCopy, copy_of
+from mmalign.training.reference import AdapterOff, FrozenCopy, NoReference, copy_of
 
 ADAPTER_NAME = "mmalign"
 STATE_FILE = "trainable.safetensors"
@@ -26,7 +26,15 @@ class LoraTraining:
         UserError: no layer of the denoiser matches the targets, or DoRA is asked for on half-precision weights.
     """
 
-    def __init__(self, family: DiffusionFamily, config: LoraAdapterConfig, seed: int, autocast: bool = False):
+    def __init__(
+        self,
+        family: DiffusionFamily,
+        config: LoraAdapterConfig,
+        seed: int,
+        autocast: bool = False,
+        reference: bool = True,
+        give_back: bool = True,
+    ):
         self.family, self.module = family, family.denoiser
         if config.dora and self.module.dtype != torch.float32:
             raise UserError("adapter.dora in half precision does not start at the reference; set model.dtype float32, or leave dora out")
@@ -43,7 +51,7 @@ class LoraTraining:
             parameter.requires_grad_(mine)
             if mine:
                 parameter.data = parameter.data.float()  # small updates vanish in half precision
-        self.reference = AdapterOff(self.module, ADAPTER_NAME)
+        self.reference = AdapterOff(self.module, ADAPTER_NAME) if reference else NoReference()
 
     def _peft_config(self, config: LoraAdapterConfig) -> LoraConfig:
         return LoraConfig(
@@ -97,19 +105,26 @@ class LoraTraining:
 
 
 class FullTraining:
-    """All weights of the denoiser; the reference is a frozen copy.
+    """All weights of the denoiser; the reference is a frozen copy, where one is needed.
+
+    Without a reference the weights from before training are kept on the CPU, and only where they are to be given back.
 
     Raises:
         UserError: the weights are in half precision and the forward is not.
     """
 
-    def __init__(self, family: DiffusionFamily, config: FullConfig, seed: int, autocast: bool = False):
+    def __init__(
+        self, family: DiffusionFamily, config: FullConfig, seed: int, autocast: bool = False, reference: bool = True, give_back: bool = True
+    ):
         self.family, self.module, self.dtype = family, family.denoiser, family.denoiser.dtype
         if self.dtype != torch.float32 and not autocast:
             remedy = "set train.mixed_precision bf16, or model.dtype float32"
             raise UserError(f"full training keeps float32 weights beside a half-precision reference: {remedy}")
         self.before = ModuleState(self.module)
-        self.reference = FrozenCopy(copy_of(self.module))
+        self.reference = FrozenCopy(copy_of(self.module)) if reference else NoReference()
+        self.kept = (
+            None if reference or not give_back else {name: tensor.to("cpu", copy=True) for name, tensor in self.module.state_dict().items()}
+        )
         # half-precision master weights lose small updates
         self.module.to(torch.float32).requires_grad_(True)
 
@@ -133,8 +148,10 @@ class FullTraining:
         """Nothing has a range."""
 
     def remove(self) -> None:
-        """Puts the weights from before training back into the user's pipeline."""
-        self.module.load_state_dict(self.reference.module.state_dict())
+        """Puts the weights from before training back into the user's pipeline, where they were kept."""
+        before = self.reference.module.state_dict() if isinstance(self.reference, FrozenCopy) else self.kept
+        if before is not None:
+            self.module.load_state_dict(before)
         self.module.to(self.dtype)
         self.before.restore()
 
@@ -181,15 +198,19 @@ def _read(path: Path) -> dict[str, Tensor]:
 Trainable = LoraTraining | FullTraining
 
 
-def trainable(family: DiffusionFamily, config: AdapterConfig, seed: int, autocast: bool = False) -> Trainable:
+def trainable(
+    family: DiffusionFamily, config: AdapterConfig, seed: int, autocast: bool = False, *, reference: bool = True, give_back: bool = True
+) -> Trainable:
     """Makes the denoiser trainable as the configuration says.
 
     Args:
         seed: of the adapter's first weights.
         autocast: whether the forward runs in half precision by autocast.
+        reference: whether the method asks for the reference; where not, no frozen copy is made.
+        give_back: whether the pipeline is needed after training as it was before.
     """
     kind = FullTraining if config.name == "full" else LoraTraining
-    made = kind(family, config, seed, autocast)
+    made = kind(family, config, seed, autocast, reference, give_back)
     made.module.eval()  # dropout would make policy and reference differ at equal weights
     return made
 

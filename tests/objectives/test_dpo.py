@@ -12,6 +12,7 @@ from mmalign.errors import UserError
 from mmalign.objective import check_fit
 from mmalign.objectives.diffusion_dpo import DiffusionDPO
 from mmalign.objectives.dpo import DPO, dpo_loss
+from mmalign.policy import in_order
 from tests.objectives.scorers import Fixed as Scorer
 
 margins = st.floats(-50, 50, allow_nan=False)
@@ -87,6 +88,9 @@ class Fixed:
 
     def logps(self, inputs):
         return self.answers[self.inside]
+
+    def labels(self, inputs):
+        return in_order(*self.answers[False].shape)
 
     def reference(self):
         policy = self

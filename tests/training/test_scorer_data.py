@@ -8,7 +8,8 @@ from mmalign.data.schema import Example
 from mmalign.errors import UserError
 from mmalign.objectives.plackett_luce import PlackettLuce
 from mmalign.reward import to_tensor
-from mmalign.training.scorer_data import Collate, ScorerRows, ranks_of
+from mmalign.training.preferences import ranks_of
+from mmalign.training.scorer_data import Collate, ScorerRows
 
 
 def example(values, **fields):
@@ -34,7 +35,7 @@ def tokenize(texts):
     ids=str,
 )
 def test_places_follow_the_order_and_ties(fields, expected):
-    assert ranks_of(example([1, 2, 3], **fields)).tolist() == expected
+    assert ranks_of(example([1, 2, 3], **fields)) == expected
 
 
 def test_a_batch_holds_pixels_tokens_and_labels_in_order():
