@@ -170,4 +170,5 @@ def opened(image: Image.Image | str | Path) -> Image.Image:
 
 def to_tensor(image: Image.Image | str | Path) -> Tensor:
     """An image as a tensor (3, H, W) in [0, 1], opened as ``mmalign.images.open_image`` does."""
-    return torch.from_numpy(np.asarray(opened(image), dtype=np.float32) / 255).permute(2, 0, 1)
+    # channels first in memory, too: resizing and convolutions are several times faster there
+    return torch.from_numpy(np.array(opened(image))).permute(2, 0, 1).contiguous().float().div(255)

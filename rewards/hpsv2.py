@@ -22,8 +22,8 @@ class HPSv2(ClipReward):
 
     Its benchmark prints 100 times the mean. Scores compare under one prompt and one version only. Pictures keep their sides: the longer one
     is brought to 224 by a bicubic resize of the tensor, the rest is black. The published package leaves antialiasing to torchvision, where
-    it has been on since 0.17; it is on here. An image with transparency, which the package cannot read, is laid on white. Gradients
-    flow through the same preparation that files get.
+    it has been on since 0.17; it is on here. It also runs in mixed precision on a GPU, where this runs in ``dtype``. An image with
+    transparency, which the package cannot read, is laid on white. Gradients flow through the same preparation that files get.
 
     Args:
         version: "2.1" or "2.0"; in YAML with the quotes, without which it is a number.
@@ -64,8 +64,9 @@ class HPSv2(ClipReward):
 
 
 def _load(place: str, file: str, arch: str | None, revision: str | None) -> OpenClip:
-    if (Path(place) / CONFIG).is_file() and not (Path(place) / file).is_file():
-        return load_open_clip(place, arch)
+    folder = Path(place).expanduser()
+    if (folder / CONFIG).is_file() and not (folder / file).is_file():
+        return load_open_clip(folder, arch)
     path = locate(place, file, revision)
     beside = path.parent / CONFIG
     return load_open_clip(path, arch or (beside if beside.is_file() else ARCH))

@@ -31,7 +31,7 @@ class PickScore(ClipReward):
     needs_prompt = True
     range = (-100.0, 100.0)
     unit = "logit of being picked"
-    licence = "MIT (code); the weights are published without one of their own"
+    licence = "MIT (code)"
     source = "arXiv 2305.01569, yuvalkirstain/PickScore_v1"
 
     def __init__(

@@ -37,7 +37,7 @@ class ClipModel(ABC, nn.Module):
 
     @abstractmethod
     def embed_image(self, pixels: Tensor) -> Tensor:
-        """Projected embeddings (B, D) of prepared pixels (B, 3, S, S), not normalized."""
+        """Projected embeddings (B, D) of prepared pixels (B, 3, H, W), not normalized."""
 
     @property
     @abstractmethod
