@@ -8,7 +8,11 @@ from mmalign.cli.arguments import Parser
 from mmalign.errors import UserError
 from mmalign.plugins import nearest
 
-ACTIONS = {"build": "train the embedded models from scratch", "sheet": "draw a sheet of the world's pictures with their captions"}
+ACTIONS = {
+    "build": "train the embedded models from scratch",
+    "sheet": "draw a sheet of the world's pictures with their captions",
+    "rankings": "rank pictures of the embedded bases by the oracle, for training a scorer",
+}
 
 
 def run(words: list[str]) -> int:
@@ -19,8 +23,8 @@ def run(words: list[str]) -> int:
         return 0
     if action not in ACTIONS:
         raise UserError(f"unknown action {action!r}; {nearest(action, list(ACTIONS))}")
-    if action == "sheet":
-        return sheet(rest)
+    if action in ("sheet", "rankings"):
+        return {"sheet": sheet, "rankings": rankings}[action](rest)
     from mmalign.shapes.build import main
 
     return main(rest)
@@ -46,6 +50,35 @@ def sheet(words: list[str]) -> int:
     with whole_file(arguments.out) as file:
         grid([scaled(picture) for picture in pictures], [caption(scene) for scene in scenes], columns=8).save(file, "PNG")
     print(arguments.out)
+    return 0
+
+
+def rankings(words: list[str]) -> int:
+    """Draws with every embedded base, ranks under its own and others' captions, and writes one Parquet file."""
+    parser = Parser(prog="mmalign shapes rankings", description="Pictures of the embedded bases under captions, ranked by the oracle.")
+    parser.add_argument(
+        "--out", type=Path, default=Path("rankings.parquet"), metavar="FILE", help="file to write (default: rankings.parquet)"
+    )
+    parser.add_argument("--split", choices=["seen", "tuning", "final"], default="seen", help="captions to draw (default: seen)")
+    parser.add_argument("--per-caption", type=int, default=2, metavar="N", help="pictures per caption and base (default: 2)")
+    parser.add_argument("--lists", type=int, default=3, metavar="N", help="lists of eight per caption (default: 3)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of everything random (default: 0)")
+    arguments = parser.parse_args(words)
+    if min(arguments.per_caption, arguments.lists) < 1:
+        raise UserError("--per-caption and --lists must be 1 or more")
+
+    from PIL import Image
+
+    from mmalign.data.schema import Example
+    from mmalign.data.write import write_ranked
+    from mmalign.shapes.recipes import rankings as recipe
+
+    drawn = recipe.draw(arguments.split, per_caption=arguments.per_caption, seed=arguments.seed)
+    examples = (
+        Example(one.caption, tuple(map(Image.fromarray, one.pictures.permute(0, 2, 3, 1).numpy())), tuple(one.right.tolist()))
+        for one in recipe.rankings(drawn, arguments.split, arguments.lists, seed=arguments.seed)
+    )
+    print(f"{arguments.out}: {write_ranked(examples, arguments.out)} lists")
     return 0
 
 
