@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmalign.objective import LossOutput, Objective, Reads
-from mmalign.objectives.dpo import check_pairs
+from mmalign.objectives.dpo import agreement, check_pairs
 from mmalign.policy import ScoringPolicy
 
 
@@ -33,12 +33,6 @@ def soft_pair_loss(logits: Tensor, preferences: Tensor) -> Tensor:
         raise ValueError(f"logits have shape {tuple(logits.shape)} but preferences {tuple(preferences.shape)}")
     labels = torch.stack([preferences, 1 - preferences], dim=-1)
     return -(labels * F.log_softmax(logits, dim=-1)).sum(-1)
-
-
-def agreement(logits: Tensor, preferences: Tensor) -> Tensor:
-    """Shares (B,) of the label that the order of the logits (B, 2) agrees with: p or 1 - p, and 0 where the logits are equal."""
-    margin = logits[:, 0] - logits[:, 1]
-    return preferences * (margin > 0) + (1 - preferences) * (margin < 0)
 
 
 @dataclass(frozen=True)
