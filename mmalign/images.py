@@ -3,6 +3,7 @@
 import struct
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -13,21 +14,31 @@ ImageSource = Path | bytes | Image.Image
 
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error, Image.DecompressionBombError)
 
+# PIL reads a file when its pixels are first asked for; two threads that ask for those of one image would break each other's reading
+_TURNS = [Lock() for _ in range(61)]
+
 
 def open_image(source: ImageSource, origin: str = "") -> Image.Image:
     """A new PIL image in mode RGB: turned upright by its EXIF, transparency laid on white, 16 bits brought to 8, first frame.
+
+    Safe to call from threads, for one and the same PIL image too.
+
+    Args:
+        source: a file, its content, or an image.
+        origin: the row it comes from, for messages.
 
     Raises:
         UserError: the image is missing, broken or truncated; the message names the file or the row.
     """
     try:
         if isinstance(source, Image.Image):
-            return _rgb(source)
+            with _TURNS[id(source) % len(_TURNS)]:
+                return _rgb(source)
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
             image.load()
             return _rgb(image)
     except _BROKEN as error:
-        remedy = "replace it, or leave such rows out with on_broken='skip'"
+        remedy = "replace it, or leave " + ("such rows out with on_broken='skip'" if origin else "it out")
         raise UserError(f"{_place(source, origin)} cannot be read as an image ({_reason(error)}); {remedy}") from error
 
 
@@ -45,8 +56,9 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _place(source: ImageSource, origin: str) -> str:
-    if isinstance(source, Path):
-        return f"{source} ({origin})" if origin else str(source)
+    file = source if isinstance(source, Path) else getattr(source, "filename", "")
+    if file:
+        return f"{file} ({origin})" if origin else str(file)
     return f"an image of {origin}" if origin else "an image"
 
 

@@ -87,8 +87,17 @@ def test_an_image_that_cannot_be_read_is_named(paths, workers, content):
 
 def test_a_truncated_image_is_named(paths):
     paths[1].write_bytes(paths[1].read_bytes()[:-20])
-    with pytest.raises(UserError, match=f"{paths[1]} cannot be read as an image"):
-        Brightness().score(paths, PROMPTS)
+    for images in (paths, [Image.open(path) for path in paths]):
+        with pytest.raises(UserError, match=f"{paths[1]} cannot be read as an image .*; replace it, or leave it out"):
+            Brightness().score(images, PROMPTS)
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+def test_one_image_that_is_not_read_yet_may_be_there_many_times(tmp_path, ending):
+    Image.effect_noise((700, 700), 60).convert("RGB").save(tmp_path / f"noise.{ending}")
+    with Image.open(tmp_path / f"noise.{ending}") as image:
+        scores = Brightness().score([image] * 6, PROMPTS)
+    torch.testing.assert_close(scores - scores[0], torch.arange(6.0), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("image", ["a.png", Path("a.png"), Image.new("RGB", (4, 4))])
