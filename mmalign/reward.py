@@ -13,7 +13,8 @@ from torch import Tensor
 from mmalign.images import open_image
 from mmalign.prefetch import prefetch
 
-Images = Tensor | Iterable[Image.Image | str | Path]
+ImageLike = Image.Image | str | Path
+Images = Tensor | Iterable[ImageLike]
 Scorer = Callable[[Any, range], Tensor]
 """Scores (B,) of a batch of prepared images, whose places among all images are given."""
 
@@ -66,18 +67,28 @@ class Reward(ABC):
                 differs a little from the published one on files.
 
         Raises:
-            ValueError: images are of another shape or not in a list, the number of prompts is neither one nor B, a prompt is needed and
-                missing, or gradients are asked for where they cannot flow.
+            ValueError: images are of another shape or kind or not in a list, the number of prompts is neither one nor B, a prompt is no
+                text or needed and missing, or gradients are asked for where they cannot flow.
             UserError: an image cannot be read.
         """
         if differentiable:
             self._check_differentiable(images)
-        images = listed(images)
-        prompts = self._match(prompts, len(images))
+        images, prompts = self.matched(images, prompts)
         with torch.set_grad_enabled(differentiable):
-            scores = list(self._by_batch(images, prompts, batch_size or self.batch_size, differentiable))
+            scores = list(self._by_batch(images, prompts, self.size(batch_size), differentiable))
         device = images.device if isinstance(images, Tensor) else torch.device("cpu")
         return torch.cat(scores).to(device) if scores else torch.zeros(0, device=device)
+
+    def matched(self, images: Images, prompts: str | Iterable[str] | None) -> tuple[Tensor | list[ImageLike], list[str] | None]:
+        """Images that can be counted and the prompt of each, from what ``score`` takes. Raises ValueError as it does."""
+        images = listed(images)
+        return images, self._match(prompts, len(images))
+
+    def size(self, batch_size: int | None) -> int:
+        """Images scored at once. Raises ValueError where they are fewer than one."""
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; give 1 or more")
+        return batch_size or self.batch_size
 
     def prepare(self, image: Image.Image) -> Any:
         """What ``_score`` takes of one upright RGB image, in threads ahead of the model; here a tensor (3, H, W) in [0, 1]."""
@@ -116,12 +127,15 @@ class Reward(ABC):
         for few in alike(prepared, size):
             yield len(few), self.collate(few)
 
-    def _match(self, prompts: str | Sequence[str] | None, total: int) -> list[str] | None:
+    def _match(self, prompts: str | Iterable[str] | None, total: int) -> list[str] | None:
         if prompts is None:
             if self.needs_prompt:
                 raise ValueError(f"{type(self).__name__} needs the prompts of the images")
             return None
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+        for place, prompt in enumerate(prompts):
+            if not _is_text(prompt):
+                raise ValueError(f"prompt {place} is no text: {prompt!r}")
         if len(prompts) == 1:
             prompts = prompts * total
         if len(prompts) != total:
@@ -135,20 +149,33 @@ class Reward(ABC):
             raise ValueError(f"gradients flow to a tensor of images (B, 3, H, W) in [0, 1], not to a {type(images).__name__}")
 
 
-def listed(images: Images) -> Tensor | list[Image.Image | str | Path]:
+def listed(images: Images) -> Tensor | list[ImageLike]:
     """Images that can be counted.
 
     Raises:
-        ValueError: a tensor of another shape or of whole numbers, or one image alone.
+        ValueError: a tensor of another shape or of whole numbers, one image alone, or something else among the images.
     """
     if isinstance(images, Tensor):
-        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape[2:] or not images.is_floating_point():
             found = f"{tuple(images.shape)} of {images.dtype}"
             raise ValueError(f"a tensor of images is (B, 3, H, W) in [0, 1], not {found}")
         return images
-    if isinstance(images, str | Path | Image.Image):
+    if isinstance(images, ImageLike):
         raise ValueError(f"give images in a list, not one {type(images).__name__} alone")
-    return list(images)
+    images = list(images)
+    for place, image in enumerate(images):
+        if not isinstance(image, ImageLike):
+            raise ValueError(f"image {place} is a {type(image).__name__}; give PIL images, paths, or one tensor (B, 3, H, W) in [0, 1]")
+    return images
+
+
+def _is_text(prompt: Any) -> bool:
+    """Whether it is a string that UTF-8 can say; tokenizers fail at half of a surrogate pair, as a careless cut leaves it."""
+    try:
+        str.encode(prompt)
+    except (TypeError, UnicodeEncodeError):
+        return False
+    return True
 
 
 def alike(prepared: Iterable[Any], size: int) -> Iterator[list[Any]]:
@@ -163,12 +190,12 @@ def alike(prepared: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield few
 
 
-def opened(image: Image.Image | str | Path) -> Image.Image:
+def opened(image: ImageLike) -> Image.Image:
     """An image as ``mmalign.images.open_image`` gives it."""
     return open_image(Path(image) if isinstance(image, str) else image)
 
 
-def to_tensor(image: Image.Image | str | Path) -> Tensor:
+def to_tensor(image: ImageLike) -> Tensor:
     """An image as a tensor (3, H, W) in [0, 1], opened as ``mmalign.images.open_image`` does."""
     # channels first in memory, too: resizing and convolutions are several times faster there
     return torch.from_numpy(np.array(opened(image))).permute(2, 0, 1).contiguous().float().div(255)

@@ -1,15 +1,14 @@
 """Tiny CLIP-type models with random weights, in the formats of the libraries that publish them."""
 
 import json
+import string
 from pathlib import Path
 
 import torch
 from open_clip import CLIP
 from safetensors.torch import save_file
 from torch import nn
-from transformers import CLIPConfig, CLIPModel, Siglip2Config, Siglip2Model, SiglipConfig, SiglipModel
-
-from tests.tiny import tokenizer
+from transformers import CLIPConfig, CLIPModel, CLIPTokenizer, Siglip2Config, Siglip2Model, SiglipConfig, SiglipModel
 
 SIDE = 32
 TOWER = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -91,6 +90,13 @@ def open_clip(folder: Path, **recipe) -> nn.Module:
     save_file(model.state_dict(), folder / "open_clip_model.safetensors")
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": OPEN_CLIP_ARCH, "preprocess_cfg": recipe}))
     return model
+
+
+def tokenizer() -> CLIPTokenizer:
+    """One token for every letter: a vocabulary that is trained comes out differently each time."""
+    ends = ["<|startoftext|>", "<|endoftext|>"]
+    letters = [letter + end for letter in string.ascii_lowercase + string.digits + string.punctuation for end in ("", "</w>")]
+    return CLIPTokenizer(vocab={token: place for place, token in enumerate(ends + letters)}, merges=[], model_max_length=16)
 
 
 def processor(folder: Path, recipe: dict) -> None:

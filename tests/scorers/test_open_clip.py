@@ -12,7 +12,6 @@ from mmalign.scorers.open_clip import load_open_clip
 from mmalign.scorers.preprocess import Preprocess
 from tests.scorers import clips
 from tests.scorers.clips import OPEN_CLIP_ARCH
-from tests.tiny import tokenizer
 
 TEXTS = ["a red circle", "a photo of a cat", "green " * 50, ""]
 
@@ -165,5 +164,5 @@ def test_a_tokenizer_that_lies_elsewhere_and_cannot_be_had_is_a_sentence(tmp_pat
     (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="open_clip cannot build the tokenizer of .*open_clip_model.safetensors"):
         load_open_clip(tmp_path)
-    tokenizer().save_pretrained(tmp_path)
+    clips.tokenizer().save_pretrained(tmp_path)
     assert load_open_clip(tmp_path).tokenize(["a red circle"]).shape == (1, 16)
