@@ -1,7 +1,7 @@
 """What a scorer promises."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -53,7 +53,7 @@ class Reward(ABC):
     workers: int = 2
 
     def score(
-        self, images: Images, prompts: str | Sequence[str] | None = None, *, batch_size: int | None = None, differentiable: bool = False
+        self, images: Images, prompts: str | Iterable[str] | None = None, *, batch_size: int | None = None, differentiable: bool = False
     ) -> Tensor:
         """Scores of shape (B,), float32, on the device of a tensor of images, else on the CPU.
 
@@ -61,7 +61,7 @@ class Reward(ABC):
 
         Args:
             images: a tensor (B, 3, H, W) in [0, 1], or B PIL images or paths, in any iterable.
-            prompts: B prompts, or one prompt for all; may be left out where ``needs_prompt`` is false.
+            prompts: B prompts in any iterable, or one prompt for all; may be left out where ``needs_prompt`` is false.
             batch_size: images scored at once; None = the reward's own.
             differentiable: keep the graph from the pixels to the scores. Images are then prepared by tensor operations, whose resizing
                 differs a little from the published one on files.
@@ -75,7 +75,7 @@ class Reward(ABC):
             self._check_differentiable(images)
         images, prompts = self.matched(images, prompts)
         with torch.set_grad_enabled(differentiable):
-            scores = list(self._by_batch(images, prompts, self.size(batch_size), differentiable))
+            scores = list(self._by_batch(images, prompts, self.at_once(batch_size), differentiable))
         device = images.device if isinstance(images, Tensor) else torch.device("cpu")
         return torch.cat(scores).to(device) if scores else torch.zeros(0, device=device)
 
@@ -84,7 +84,7 @@ class Reward(ABC):
         images = listed(images)
         return images, self._match(prompts, len(images))
 
-    def size(self, batch_size: int | None) -> int:
+    def at_once(self, batch_size: int | None) -> int:
         """Images scored at once. Raises ValueError where they are fewer than one."""
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; give 1 or more")

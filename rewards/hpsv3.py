@@ -72,9 +72,9 @@ class HPSv3(JudgeReward):
 
     def distribution(self, images: Images, prompts: str | list[str]) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each picture's score, both (B,) float32 on the CPU; arguments are those of ``score``."""
-        matched = self._match(prompts, len(images))
+        images, prompts = self.matched(images, prompts)
         with torch.no_grad():
-            found = [self._outputs(asked).cpu() for _, asked in self._batches(images, matched, self.batch_size, False)]
+            found = [self._outputs(asked).cpu() for _, asked in self._batches(images, prompts, self.batch_size, False)]
         mean, log_deviation = torch.cat([torch.zeros(0, 2), *found]).unbind(1)
         return mean, log_deviation.exp()
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from PIL import Image
 
-from mmalign.reward import Images
+from mmalign.reward import Images, listed
 from mmalign.scorers.judge import Question
 from mmalign.scorers.judge_reward import WrittenReward, name_of
 from mmalign.scorers.load_judge import load_judge
@@ -96,9 +96,9 @@ class UnifiedReward(WrittenReward):
             ValueError: the numbers differ.
             UserError: an image cannot be read.
         """
+        (first, matched), second = self.matched(first, prompts), listed(second)
         if len(first) != len(second):
             raise ValueError(f"{len(first)} first images but {len(second)} second ones: give pairs")
-        matched = self._match(prompts, len(first)) or []
         self.failures = []
         texts = self.written(self._pairs(first, second, matched), self.batch_size)
         return [self._verdict(place, first, second, matched, (text, next(texts))) for place, text in enumerate(texts)]

@@ -59,7 +59,7 @@ class VLMRubric(WrittenReward):
 
     def annotate(self, images: Images, prompts: str | Sequence[str]) -> list[Annotation]:
         """Ratings, reasons and the whole answer for each image; arguments are those of ``score``."""
-        matched = self._match(prompts, len(images)) or []
+        images, matched = self.matched(images, prompts)
         self.failures = []
         texts = self.written(self.questions(images, matched, self.batch_size), self.batch_size)
         annotations = []

@@ -106,7 +106,16 @@ def test_one_image_alone_is_asked_for_in_a_list(image):
         Brightness().score(image, "a")
 
 
-@pytest.mark.parametrize("images", [torch.rand(3, 8, 8), torch.rand(2, 1, 8, 8), torch.zeros(2, 3, 8, 8, dtype=torch.uint8)])
+@pytest.mark.parametrize("image", [torch.rand(3, 8, 8), torch.rand(8, 8, 3).numpy(), None, b""])
+def test_what_is_no_image_among_images_is_named(paths, image):
+    with pytest.raises(ValueError, match=rf"image 1 is a {type(image).__name__}; give PIL images, paths, or one tensor"):
+        Brightness().score([paths[0], image], "a")
+
+
+SHAPES = [torch.rand(3, 8, 8), torch.rand(2, 1, 8, 8), torch.rand(2, 3, 0, 8), torch.zeros(2, 3, 8, 8, dtype=torch.uint8)]
+
+
+@pytest.mark.parametrize("images", SHAPES)
 def test_a_tensor_of_another_shape_or_kind_is_refused(images):
     with pytest.raises(ValueError, match=r"a tensor of images is \(B, 3, H, W\) in \[0, 1\], not"):
         Brightness().score(images, "a")
@@ -120,6 +129,19 @@ def test_prompts_are_needed_where_they_are_and_counted():
         with pytest.raises(ValueError, match=f"3 images but {len(prompts)} prompts"):
             Brightness().score(images, prompts)
     torch.testing.assert_close(Blind().score(images), images.flatten(1).mean(1))
+
+
+@pytest.mark.parametrize("prompt", [None, 3, ["a"], "half a pair \ud83d"])
+def test_a_prompt_that_is_no_text_is_named(prompt):
+    with pytest.raises(ValueError, match="prompt 1 is no text: "):
+        Blind().score(torch.rand(2, 3, 4, 4), ["a", prompt])
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_batch_of_less_than_one_image_is_refused(paths, size):
+    for images in (paths, torch.rand(6, 3, 4, 4)):
+        with pytest.raises(ValueError, match=f"batch_size is {size}; give 1 or more"):
+            Brightness().score(images, PROMPTS, batch_size=size)
 
 
 def test_no_images_have_no_scores():

@@ -1,7 +1,7 @@
 """Rewards made of other rewards: what their members' facts make of theirs, and how scores come together."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
 
 import torch
@@ -43,17 +43,17 @@ class Combination(Reward):
         vars(self).update(facts)
 
     def score(
-        self, images: Images, prompts: str | Sequence[str] | None = None, *, batch_size: int | None = None, differentiable: bool = False
+        self, images: Images, prompts: str | Iterable[str] | None = None, *, batch_size: int | None = None, differentiable: bool = False
     ) -> Tensor:
         """Scores (B,) as ``Reward.score`` gives them; every image is opened once for all members."""
         if differentiable:
             self._check_differentiable(images)
-        matched = self._match(prompts, len(images))
-        return self.combine(self._columns(images, matched, batch_size, differentiable), matched)
+        images, prompts = self.matched(images, prompts)
+        return self.combine(self._columns(images, prompts, batch_size, differentiable), prompts)
 
-    def columns(self, images: Images, prompts: str | Sequence[str] | None = None) -> Tensor:
+    def columns(self, images: Images, prompts: str | Iterable[str] | None = None) -> Tensor:
         """The members' own scores (members, B), float32, without gradients."""
-        return self._columns(images, self._match(prompts, len(images)), None, False)
+        return self._columns(*self.matched(images, prompts), None, False)
 
     @abstractmethod
     def combine(self, columns: Tensor, prompts: list[str] | None) -> Tensor:

@@ -65,7 +65,7 @@ def _in_step(rewards: Sequence[Reward], images: Sequence[Any], prompts: list[str
     """Scores (B,) of each reward on the CPU; whichever is behind has the next turn."""
     if not rewards or not images:
         return [torch.zeros(0) for _ in rewards]
-    sizes = [batch_size or reward.batch_size for reward in rewards]
+    sizes = [reward.at_once(batch_size) for reward in rewards]
     done, parts = [0 for _ in rewards], [list[Tensor]() for _ in rewards]
     with ExitStack() as stack, torch.no_grad():
         source = _closed(stack, prefetch(opened, images, max(reward.workers for reward in rewards), ahead=2 * max(sizes)))

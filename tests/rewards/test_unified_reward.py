@@ -138,6 +138,7 @@ def test_a_verdict_is_asked_in_both_orders_and_one_that_flips_is_a_tie(pair_judg
 def test_exchanging_the_pictures_exchanges_the_verdict(pair_judge):
     forth, back = (pair_judge.compare(*images, PROMPTS) for images in ((PICTURES, PICTURES[::-1]), (PICTURES[::-1], PICTURES)))
     assert [verdict.preference for verdict in forth] == [1 - verdict.preference for verdict in back]
+    assert pair_judge.compare(iter(PICTURES), iter(PICTURES[::-1]), iter(PROMPTS)) == forth
 
 
 def test_a_comparison_without_a_verdict_is_not_a_number_and_is_reported(tmp_path):

@@ -50,7 +50,7 @@ def test_the_score_is_the_weighted_mean_of_the_ratings(weights, tiny):
 
 def test_annotations_have_ratings_reasons_and_the_whole_answer(tiny):
     reward = rewards.load("vlm_rubric", **tiny, batch_size=2)
-    for image, prompt, annotation in zip(PICTURES, PROMPTS, reward.annotate(PICTURES, PROMPTS), strict=True):
+    for image, prompt, annotation in zip(PICTURES, PROMPTS, reward.annotate(iter(PICTURES), PROMPTS), strict=True):
         answer = json.loads(annotation.text)
         assert annotation.text == said(reward, image, reward.rubric.question(prompt))
         assert annotation.ratings == {aspect: answer[aspect]["rating"] for aspect in ASPECTS}
