@@ -79,7 +79,7 @@ def reference_of(run: Run) -> str | None:
         case NoReference():
             return "none: the method needs none, and no copy of the weights is kept on the device"
         case FrozenCopy(module=module):
-            return f"a frozen copy of the model, {size(module) / 2**20:.0f} MiB"
+            return f"a frozen copy of the model, {size(module) / 2**20:.1f} MiB"
         case _:
             return "the model with the adapter off, no memory of its own"
 

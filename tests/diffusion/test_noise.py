@@ -66,3 +66,28 @@ def test_logit_normal_draws_follow_their_density():
     logit = torch.logit(sigma.double().clamp(1e-3, 1 - 1e-3))
     assert abs(logit.mean()) < 0.02
     assert abs(logit.std() - 1) < 0.02
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample", "flow"])
+def test_noise_weights_turn_errors_of_a_prediction_into_errors_of_the_noise_that_it_implies(draws, kind):
+    latents, noise, timesteps = draws
+    wrong = 0.1 * torch.randn(latents.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    if kind == "flow":
+        timesteps = torch.tensor([0.0, 100.0, 500.0, 900.0, 1000.0])
+        process = RectifiedFlow(torch.linspace(1, 0.001, 1000))
+        sigma = (timesteps / 1000).view(-1, 1, 1, 1).double()
+        signal = 1 - sigma
+    else:
+        alphas = DDIMScheduler().alphas_cumprod
+        process = DDPM(alphas, kind)
+        signal, sigma = (x.view(-1, 1, 1, 1).double() for x in (alphas[timesteps].sqrt(), (1 - alphas[timesteps]).sqrt()))
+    noisy = signal * latents.double() + sigma * noise.double()
+    prediction = process.target(latents, noise, timesteps).double() + wrong
+    implied = {
+        "epsilon": lambda p: p,
+        "v_prediction": lambda p: signal * p + sigma * noisy,
+        "sample": lambda p: (noisy - signal * p) / sigma,
+        "flow": lambda p: noisy + (1 - sigma) * p,
+    }[kind](prediction)
+    ratio = (implied - noise).square().mean(dim=(1, 2, 3)) / wrong.square().mean(dim=(1, 2, 3))
+    torch.testing.assert_close(process.noise_weights(timesteps).double(), ratio, rtol=1e-3, atol=1e-6)
