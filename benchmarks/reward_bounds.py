@@ -29,7 +29,7 @@ def text_flop(model_cfg: dict) -> int:
     return transformer_flop(text["context_length"], text["width"], text["layers"]) + 2 * text["width"] * model_cfg["embed_dim"]
 
 
-def peak_flops(device: str, dtype: torch.dtype, seconds: float = 1.0) -> float:
+def peak_flops(device: str, dtype: torch.dtype, seconds: float = 0.5) -> float:
     """Operations per second of the fastest of several products of large square matrices."""
     side = 2048 if device == "cpu" else 8192
     one, other = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
@@ -37,16 +37,22 @@ def peak_flops(device: str, dtype: torch.dtype, seconds: float = 1.0) -> float:
     return 2 * side**3 / min(repeated(lambda: one @ other, device, seconds))
 
 
-def repeated(work: Callable[[], object], device: str, seconds: float = 1.0) -> list[float]:
-    """Seconds of each of as many runs as fit, one at least."""
+def repeated(work: Callable[[], object], device: str, seconds: float = 0.5) -> list[float]:
+    """Seconds of each of as many runs as fit, one at least; the processor's own seconds where one thread does it all."""
+    clock = time.process_time if alone(device) else time.perf_counter
     rounds: list[float] = []
     while not rounds or sum(rounds) < seconds:
         _wait(device)
-        started = time.perf_counter()
+        started = clock()
         work()
         _wait(device)
-        rounds.append(time.perf_counter() - started)
+        rounds.append(clock() - started)
     return rounds
+
+
+def alone(device: str) -> bool:
+    """Whether one thread of a processor does all the work, so that its own seconds tell more than the clock of a busy machine."""
+    return device == "cpu" and torch.get_num_threads() == 1
 
 
 def _wait(device: str) -> None:
