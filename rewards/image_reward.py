@@ -6,7 +6,6 @@ from math import inf
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from mmalign.errors import UserError
@@ -14,7 +13,7 @@ from mmalign.reward import Scorer
 from mmalign.scorers.blip import BlipEncoder, BlipTokenizer, read_text_config, resize_positions, vision_shape
 from mmalign.scorers.checkpoint import load_into, locate, read_tensors
 from mmalign.scorers.model import Dtype, ModelReward
-from mmalign.scorers.preprocess import Preprocess, to_pil
+from mmalign.scorers.preprocess import Preprocess
 
 MEAN, STD = 0.16717362830052426, 1.0333394966054072
 TEXT_LENGTH = 35
@@ -68,15 +67,6 @@ class ImageReward(ModelReward):
         self.weight, self.bias = ((value / STD).float().to(self.device) for value in (weight, bias - MEAN))
         self.blip = self.place(_encoder(tensors, text, image_size, path))
         self.preprocess = Preprocess(size=image_size)
-
-    def prepare(self, image: Image.Image) -> Tensor:
-        return self.preprocess(image)
-
-    def prepare_tensor(self, images: Tensor, differentiable: bool) -> Tensor:
-        """Without gradients the pixels are rounded to 8 bits and prepared as a file's are, so that a tensor scores as its file would."""
-        if differentiable:
-            return self.preprocess.tensor(images)
-        return torch.stack([self.prepare(to_pil(image)) for image in images])
 
     def _scorer(self, prompts: list[str] | None) -> Scorer:
         """Reads every distinct prompt once."""

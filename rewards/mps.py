@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
 from mmalign.errors import UserError
@@ -12,7 +11,7 @@ from mmalign.reward import Scorer
 from mmalign.scorers.checkpoint import locate
 from mmalign.scorers.model import Dtype, ModelReward
 from mmalign.scorers.mps import load_mps, relevance
-from mmalign.scorers.preprocess import Preprocess, to_pil
+from mmalign.scorers.preprocess import Preprocess
 
 OVERALL = (
     "light, color, clarity, tone, style, ambiance, artistry, shape, face, hair, hands, limbs, structure, instance, texture, quantity, "
@@ -85,15 +84,6 @@ class MPS(ModelReward):
         self.mps = self.place(model)
         with torch.no_grad():
             self.condition = self.mps.read(self._tokens([condition]))[0]
-
-    def prepare(self, image: Image.Image) -> Tensor:
-        return self.preprocess(image)
-
-    def prepare_tensor(self, images: Tensor, differentiable: bool) -> Tensor:
-        """Without gradients the pixels are rounded to 8 bits and prepared as a file's are, so that a tensor scores as its file would."""
-        if differentiable:
-            return self.preprocess.tensor(images)
-        return torch.stack([self.prepare(to_pil(image)) for image in images])
 
     def read(self, texts: list[str]) -> list[Prompt]:
         """Prompts as the model reads them."""

@@ -6,12 +6,11 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
 from mmalign.reward import Scorer
 from mmalign.scorers.model import ModelReward
-from mmalign.scorers.preprocess import Preprocess, to_pil
+from mmalign.scorers.preprocess import Preprocess
 
 TEXTS_AT_ONCE = 256
 
@@ -71,16 +70,10 @@ class ClipReward(ModelReward):
         module.log_scale.data = log_scale.to(self.device)
         return module
 
-    def prepare(self, image: Image.Image) -> Tensor:
-        return self.clip.preprocess(image)
-
-    def prepare_tensor(self, images: Tensor, differentiable: bool) -> Tensor:
-        """Without gradients the pixels are rounded to 8 bits and prepared as a file's are, so that a tensor scores as its file would."""
-        if differentiable:
-            return self.clip.preprocess.tensor(images)
-        if self.clip.preprocess.fit == "pad":
-            return self.clip.preprocess.tensor((images.clamp(0, 1) * 255).round() / 255)
-        return torch.stack([self.prepare(to_pil(image)) for image in images])
+    @property
+    def preprocess(self) -> Preprocess:
+        """How the CLIP wants its pictures."""
+        return self.clip.preprocess
 
     def compare(self, images: Tensor, texts: Tensor | None) -> Tensor:
         """Scores (B,) of unit embeddings of images (B, D) and of their prompts (B, D); None where prompts play no part."""

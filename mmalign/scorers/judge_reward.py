@@ -18,7 +18,7 @@ from mmalign.prefetch import prefetch
 from mmalign.reward import Images, Scorer, alike
 from mmalign.scorers.judge import Asked, Judge, Question, Side
 from mmalign.scorers.model import Dtype, ModelReward
-from mmalign.scorers.preprocess import to_pil
+from mmalign.scorers.preprocess import to_pils
 
 LOG = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class JudgeReward(ModelReward):
 
     def prepare_tensor(self, images: Tensor, differentiable: bool) -> list[Image.Image]:
         """Pixels are rounded to 8 bits, so that a tensor scores as its file would."""
-        return [self.prepare(to_pil(image)) for image in images]
+        return [self.prepare(image) for image in to_pils(images)]
 
     def collate(self, prepared: list[Image.Image]) -> list[Image.Image]:
         return prepared

@@ -66,6 +66,12 @@ class Preprocess:
         """
         return self._normalized(self._fitted(images.float()))
 
+    def saved(self, images: Tensor) -> Tensor:
+        """The same of (B, 3, H, W) in [0, 1] as of the files that would be saved of them: the pixels are rounded to 8 bits before."""
+        if self.fit == "pad":
+            return self.tensor((images.float().clamp(0, 1) * 255).round() / 255)
+        return torch.stack([self(image) for image in to_pils(images)])
+
     def _fitted(self, image: Picture) -> Picture:
         height, width = _sides(image)
         if self.fit == "crop":
@@ -143,6 +149,7 @@ def _padded(pixels: Tensor, size: int) -> Tensor:
     return F.pad(pixels, (left, size - width - left, top, size - height - top))
 
 
-def to_pil(image: Tensor) -> Image.Image:
-    """A tensor (3, H, W) in [0, 1] as the picture that would be saved: rounded to 8 bits."""
-    return tv.to_pil_image((image.detach().float().clamp(0, 1) * 255).round().byte().cpu())
+def to_pils(images: Tensor) -> list[Image.Image]:
+    """A tensor (B, 3, H, W) in [0, 1] as the pictures that would be saved: rounded to 8 bits; it leaves its device in one piece."""
+    pixels = (images.detach().float().clamp(0, 1) * 255).round().byte().cpu()
+    return [tv.to_pil_image(image) for image in pixels]

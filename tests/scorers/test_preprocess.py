@@ -10,7 +10,7 @@ from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2Imag
 from mmalign.images import open_image
 from mmalign.reward import to_tensor
 from mmalign.scorers import preprocess
-from mmalign.scorers.preprocess import CLIP_MEAN, CLIP_STD, Preprocess, patch_grid, to_pil
+from mmalign.scorers.preprocess import CLIP_MEAN, CLIP_STD, Preprocess, patch_grid, to_pils
 from tests.scorers.pictures import PICTURES, middle, padded
 
 PLAIN = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
@@ -127,4 +127,13 @@ def test_a_grid_of_patches_counted_by_hand(size, expected):
 
 def test_a_tensor_becomes_the_picture_that_would_be_saved():
     values = torch.tensor([0.0, 0.5, 1.0, -3.0, 7.0, 100.4 / 255]).view(1, 2, 3).expand(3, 2, 3)
-    assert np.asarray(to_pil(values))[..., 0].tolist() == [[0, 128, 255], [0, 255, 100]]
+    assert np.asarray(to_pils(values[None])[0])[..., 0].tolist() == [[0, 128, 255], [0, 255, 100]]
+
+
+@pytest.mark.parametrize("fit", ["pad", "crop", "squash"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_tensor_of_any_precision_is_prepared_as_its_file(fit, dtype):
+    values = torch.rand(2, 3, 40, 30, generator=torch.Generator().manual_seed(0)).to(dtype)
+    recipe = Preprocess(size=32, fit=fit)
+    expected = torch.stack([recipe(picture) for picture in to_pils(values)])
+    torch.testing.assert_close(recipe.saved(values), expected, rtol=0, atol=1e-6)
