@@ -23,6 +23,7 @@ class LossOutput:
     Attributes:
         loss: (B,), differentiable.
         implicit_rewards: (B, K), detached, preferred candidate first; beta times the log-ratio to the reference, or a scorer's logits.
+            Not a number where a row has fewer candidates.
         extras: more numbers to log by name, each of shape (B,) and detached.
     """
 

@@ -23,6 +23,7 @@ class DiffusionBatch:
         weights: (B,), the rows' weights in the loss.
         positions: the rows' places in the endless stream of training rows, which seed their draws.
         labels: what was said of the candidates; None = that they stand in order, for sure.
+        lengths: how many candidates each row has, where they differ: what follows is padding. Empty = K.
     """
 
     latent_mean: Tensor
@@ -33,6 +34,7 @@ class DiffusionBatch:
     weights: Tensor
     positions: tuple[int, ...] = ()
     labels: Labels | None = None
+    lengths: tuple[int, ...] = ()
 
     def to(self, device: torch.device) -> "DiffusionBatch":
         """The same batch on a device; copies from pinned memory do not wait."""
@@ -63,6 +65,7 @@ class DenoisingInputs:
         timesteps: (B,), in the unit that the denoiser takes.
         conditioning: the denoiser's other arguments, each (B * K, ...).
         labels: what was said of the candidates; None = that they stand in order, for sure.
+        present: where, among the B * K, the candidates are that the denoiser is asked about; None = all.
     """
 
     noisy: Tensor
@@ -70,6 +73,18 @@ class DenoisingInputs:
     timesteps: Tensor
     conditioning: dict[str, Tensor]
     labels: Labels | None = None
+    present: Tensor | None = None
+
+    def asked(self, tensor: Tensor) -> Tensor:
+        """Of something for all (B * K, ...) what the denoiser is asked about, (N, ...)."""
+        return tensor if self.present is None else tensor[self.present]
+
+    def spread(self, tensor: Tensor) -> Tensor:
+        """What was answered (N, ...) in its places, (B, K, ...), with zeros where nothing was asked."""
+        size = self.noisy.shape[:2]
+        if self.present is not None:
+            tensor = tensor.new_zeros(size.numel(), *tensor.shape[1:]).index_copy(0, self.present, tensor)
+        return tensor.unflatten(0, size)
 
 
 Reference = Callable[["DiffusionPolicy"], AbstractContextManager[None]]
@@ -83,21 +98,28 @@ class DiffusionPolicy:
         module: the denoiser to train, perhaps wrapped for several processes.
         reference: the strategy that turns the policy into its reference for a while.
         autocast: makes the context of the forward; policy and reference share it, so that equal weights give equal numbers.
+        independent_noise: every candidate has noise of its own; else those of a row share it.
     """
 
     def __init__(
-        self, family: DiffusionFamily, module: nn.Module, reference: Reference, autocast: Callable[[], AbstractContextManager] = nullcontext
+        self,
+        family: DiffusionFamily,
+        module: nn.Module,
+        reference: Reference,
+        autocast: Callable[[], AbstractContextManager] = nullcontext,
+        independent_noise: bool = False,
     ):
         self.family = family
         self.module = module
         self.noise_process = family.noise_process()
         self._reference = reference
         self._autocast = autocast
+        self.independent_noise = independent_noise
         self._other: nn.Module | None = None
 
     @torch.no_grad()
     def prepare(self, batch: DiffusionBatch, generators: Sequence[torch.Generator]) -> DenoisingInputs:
-        """Draws timestep, noise and VAE sample of every row; the candidates of a row share the first two.
+        """Draws timestep, noise and VAE sample of every row; its candidates share the first, and the second unless told otherwise.
 
         Args:
             generators: one per row, on the CPU; a row's draws depend on its own generator only, so neither the batch size nor the
@@ -106,10 +128,11 @@ class DiffusionPolicy:
         size, latent_shape = batch.latent_mean.shape[:2], batch.latent_mean.shape[2:]
         device = batch.latent_mean.device
         uniform = torch.stack([torch.rand((), generator=g) for g in generators])
-        noise = torch.stack([torch.randn(latent_shape, generator=g) for g in generators]).to(device, non_blocking=True)
-        posterior = torch.stack([torch.randn(batch.latent_mean.shape[1:], generator=g) for g in generators]).to(device, non_blocking=True)
+        lengths = batch.lengths or (size[1],) * size[0]
+        noise = _drawn(generators, lengths if self.independent_noise else (1,) * size[0], latent_shape).to(device, non_blocking=True)
+        posterior = _drawn(generators, lengths, latent_shape).to(device, non_blocking=True)
         latents = (batch.latent_mean.float() + batch.latent_std.float() * posterior).flatten(0, 1)
-        noise = noise[:, None].expand(*size, *latent_shape).flatten(0, 1)
+        noise = noise.expand(*size, *latent_shape).flatten(0, 1)
         timesteps = self.noise_process.timesteps(uniform).to(device, non_blocking=True)
         each = timesteps.repeat_interleave(size[1])
         dtype = self.family.denoiser.dtype
@@ -121,18 +144,25 @@ class DiffusionPolicy:
             timesteps=timesteps,
             conditioning=prompt | image,
             labels=batch.labels,
+            present=_places(batch.lengths, size[1], device),
         )
 
-    def errors(self, inputs: DenoisingInputs) -> Tensor:
-        """Mean squared prediction errors (B, K), float32."""
-        size = inputs.noisy.shape[:2]
-        timesteps = inputs.timesteps.repeat_interleave(size[1])
+    def _residuals(self, inputs: DenoisingInputs) -> Tensor:
+        timesteps = inputs.asked(inputs.timesteps.repeat_interleave(inputs.noisy.shape[1]))
+        conditioning = {name: inputs.asked(value) for name, value in inputs.conditioning.items()}
         with self._autocast():
-            noisy = inputs.noisy.flatten(0, 1).to(self.family.denoiser.dtype)
-            prediction = self.family.predict(self._other or self.module, noisy, timesteps, inputs.conditioning)
+            noisy = inputs.asked(inputs.noisy.flatten(0, 1)).to(self.family.denoiser.dtype)
+            prediction = self.family.predict(self._other or self.module, noisy, timesteps, conditioning)
         # half precision rounds an error of 0.1 by more than most margins: the difference is formed in float32
-        error = (prediction.float() - inputs.target.flatten(0, 1).float()).square()
-        return error.flatten(1).mean(1).unflatten(0, size)
+        return prediction.float() - inputs.asked(inputs.target.flatten(0, 1)).float()
+
+    def residuals(self, inputs: DenoisingInputs) -> Tensor:
+        """Prediction minus target (B, K, C, H, W), float32; 0 where a row has no candidate."""
+        return inputs.spread(self._residuals(inputs))
+
+    def errors(self, inputs: DenoisingInputs) -> Tensor:
+        """Mean squared prediction errors (B, K), float32; 0 where a row has no candidate."""
+        return inputs.spread(self._residuals(inputs).square().flatten(1).mean(1))
 
     def logps(self, inputs: DenoisingInputs) -> Tensor:
         """Log-likelihoods (B, K) up to a constant: minus half the errors."""
@@ -157,3 +187,17 @@ class DiffusionPolicy:
             yield
         finally:
             self._other = before
+
+
+def _drawn(generators: Sequence[torch.Generator], lengths: Sequence[int], shape: torch.Size) -> Tensor:
+    """Normal numbers (B, K, ...) of which each row draws as many as it has candidates; zeros follow."""
+    drawn = [torch.randn(length, *shape, generator=g) for g, length in zip(generators, lengths, strict=True)]
+    return torch.nn.utils.rnn.pad_sequence(drawn, batch_first=True)
+
+
+def _places(lengths: Sequence[int], candidates: int, device: torch.device) -> Tensor | None:
+    """Where the candidates of rows of these lengths are when the rows are padded and laid end to end; None where all are full."""
+    if not lengths:
+        return None
+    places = [row * candidates + k for row, length in enumerate(lengths) for k in range(length)]
+    return torch.tensor(places, device=device)

@@ -1,6 +1,6 @@
 """Encoded preferences as a data set: rows of cached tensors, and how rows become a batch."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -79,26 +79,29 @@ class EncodedExamples(Dataset):
 
 
 def collate(rows: Sequence[DiffusionBatch]) -> DiffusionBatch:
-    """Rows of one as one batch."""
-
-    def joined(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
-        parts = list(parts)
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
+    """Rows of one as one batch; those with fewer candidates than others are padded."""
+    lengths = tuple(row.latent_mean.shape[1] for row in rows)
     return DiffusionBatch(
-        latent_mean=torch.cat([row.latent_mean for row in rows]),
-        latent_std=torch.cat([row.latent_std for row in rows]),
-        prompt_conditioning=joined(row.prompt_conditioning for row in rows),
-        image_conditioning=joined(row.image_conditioning for row in rows),
+        latent_mean=_padded([row.latent_mean for row in rows]),
+        latent_std=_padded([row.latent_std for row in rows]),
+        prompt_conditioning={name: torch.cat([row.prompt_conditioning[name] for row in rows]) for name in rows[0].prompt_conditioning},
+        image_conditioning={name: _padded([row.image_conditioning[name] for row in rows]) for name in rows[0].image_conditioning},
         origins=tuple(origin for row in rows for origin in row.origins),
         weights=torch.cat([row.weights for row in rows]),
         positions=tuple(position for row in rows for position in row.positions),
         labels=_labels([row.labels for row in rows]),
+        lengths=lengths if len(set(lengths)) > 1 else (),
     )
+
+
+def _padded(parts: Sequence[Tensor], value: float = 0) -> Tensor:
+    """Tensors (1, K, ...) as one (B, K, ...) with the largest K."""
+    return torch.nn.utils.rnn.pad_sequence([part[0] for part in parts], batch_first=True, padding_value=value)
 
 
 def _labels(rows: Sequence[Labels | None]) -> Labels | None:
     if any(row is None for row in rows):
         return None
-    scores = None if any(row.scores is None for row in rows) else torch.cat([row.scores for row in rows])
-    return Labels(torch.cat([row.preferences for row in rows]), torch.cat([row.ranks for row in rows]), scores)
+    ranks = _padded([row.ranks for row in rows], max(row.ranks.shape[1] for row in rows))
+    scores = None if any(row.scores is None for row in rows) else _padded([row.scores for row in rows], torch.nan)
+    return Labels(torch.cat([row.preferences for row in rows]), ranks, scores)

@@ -21,6 +21,7 @@ from mmalign.training.parts import About, Parts, batch_plan, binding
 from mmalign.training.preferences import check_candidates, load_examples
 from mmalign.training.trainable import trainable
 from mmalign.training.validation import Validation
+from mmalign.training.views import taken
 
 
 @contextmanager
@@ -44,7 +45,7 @@ def building(
     family = pipelines.configured(config.model) if pipe is None else pipelines.load(pipe, logit_normal=config.model.logit_normal)
     device = family.device
     family.pipe.to(accelerator.device)
-    examples = load_examples(config.data) if examples is None else examples
+    examples = taken(objective, load_examples(config.data) if examples is None else examples)
     check_candidates(objective, examples[0])
     share = Share(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
     cached = config.data if rows is None else config.data.model_copy(update={"cache_dir": None})
@@ -57,7 +58,7 @@ def building(
             family.denoiser.enable_gradient_checkpointing()
         if not (config.validation.steps and config.validation.prompts):
             family.rest_encoders()
-        policy = DiffusionPolicy(family, trained.module, trained.reference, accelerator.autocast)
+        policy = DiffusionPolicy(family, trained.module, trained.reference, accelerator.autocast, objective.independent_noise)
         settings = binding(config, ("method", "adapter"), plan, the_encoded_data=dataset.digest())
         settings |= {"data.caption_dropout": config.data.caption_dropout}
         run = Run(accelerator, config.train, policy, objective, trained, plan, output_dir, settings)
@@ -80,7 +81,7 @@ def about(family: DiffusionFamily, config: RunConfig, objective: Objective) -> A
     tags = ["text-to-image", "diffusers", "preference-alignment", config.method.name]
     base = config.model.pretrained or getattr(family.pipe, "name_or_path", "") or type(family.pipe).__name__
     strengths = {}
-    if (beta := getattr(objective, "beta", None)) is not None:
+    if (beta := getattr(objective, "effective_beta", getattr(objective, "beta", None))) is not None:
         peers = f"diffusers' and DiffusionDPO's beta_dpo {beta:g}; align-anything's {beta / 2:g}"
         strengths["effective beta"] = f"{beta:g} on half the mean squared error ({peers})"
     return About(

@@ -26,7 +26,7 @@ from mmalign.images import ImageSource
 from mmalign.objective import Objective
 from mmalign.training.dataset import CONDITIONING, EncodedExamples, Row
 from mmalign.training.order import derived_seed, generator
-from mmalign.training.preferences import check_label, ranks_of
+from mmalign.training.preferences import check_candidates, check_label, check_scores, ranks_of
 
 AT_ONCE = 16  # images or prompts through an encoder
 ROWS_PER_SHARD = 64  # what a kill can lose
@@ -54,7 +54,7 @@ def encode(
 
     Args:
         family: the family, bound to its pipeline.
-        examples: all with the same number of candidates.
+        examples: all with a number of candidates that the method compares, and with the same where it compares one number only.
         config: resolution, crop, flip, caption dropout, and the cache's folder (None keeps it in memory, once per process).
         objective: the method that they are for.
         seed: decides random crops and, during training, flips and dropped captions.
@@ -69,8 +69,9 @@ def encode(
     empty = encoder.prompt_key("")
     rows, prompts = [], {empty: ""}
     for example in tqdm(examples, desc="reading", disable=not progress):
-        check_length(example, expected=len(rows[0].images) if rows else None)
+        check_length(objective, example, expected=len(rows[0].images) if rows else None)
         check_label(objective, example)
+        check_scores(objective, example)
         rows.append(encoder.row(example))
         prompts[rows[-1].prompt] = example.prompt
     # dealt before looking at what is there: another process may be filling the cache already
@@ -83,10 +84,12 @@ def encode(
     return EncodedExamples(rows, cache, empty, config.caption_dropout, seed)
 
 
-def check_length(example: Example, expected: int | None) -> None:
+def check_length(objective: Objective, example: Example, expected: int | None) -> None:
     """Raises UserError where a row cannot share a batch with those before."""
     count = len(example.images)
-    if count != (expected or count):
+    if len(objective.candidates) > 1:
+        check_candidates(objective, example)
+    elif count != (expected or count):
         raise UserError(f"{example.origin} has {count} candidates, the rows before have {expected}; train on one kind at a time")
 
 

@@ -15,17 +15,18 @@ def step_metrics(output: LossOutput, weights: Tensor) -> dict[str, Tensor]:
     """Scalars of one micro-batch: TRL's names, and diffusers' ``implicit_acc``, in which ties count half.
 
     The loss is the weighted one that is optimized. With more than two candidates ``rejected`` is the mean of all but the first, and
-    accuracies are over neighbors in the ranking.
+    accuracies are over neighbors in the ranking. What is not a number stands where a row has fewer candidates than others.
     """
     rewards = output.implicit_rewards.float()
     loss = (output.loss * weights).detach().float().mean()
     metrics = {"loss": loss, "rewards/chosen": rewards[:, 0].mean()}
     if rewards.shape[1] > 1:
         gap = rewards[:, :-1] - rewards[:, 1:]
-        metrics["rewards/rejected"] = rewards[:, 1:].mean()
+        pairs = (~gap.isnan()).sum()
+        metrics["rewards/rejected"] = rewards[:, 1:].nanmean()
         metrics["rewards/margins"] = metrics["rewards/chosen"] - metrics["rewards/rejected"]
-        metrics["rewards/accuracies"] = (gap > 0).float().mean()
-        metrics["implicit_acc"] = (gap > 0).float().mean() + 0.5 * (gap == 0).float().mean()
+        metrics["rewards/accuracies"] = (gap > 0).sum() / pairs
+        metrics["implicit_acc"] = ((gap > 0).sum() + 0.5 * (gap == 0).sum()) / pairs
     return metrics | {name: value.float().mean() for name, value in output.extras.items()}
 
 

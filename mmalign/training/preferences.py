@@ -35,8 +35,14 @@ def check_label(objective: Objective, example: Example) -> None:
         if objective.reads == "orders":
             raise UserError(f"{example.origin} is a tie, which {type(objective).__name__} does not read; read ties by drop or half")
         return
-    remedy = "round the labels, or choose a method that does (scorers have soft_pair and tied_pair)"
+    remedy = "round the labels, or choose a method that does (diffusion_dpo and its variants; soft_pair for scorers)"
     raise UserError(f"{example.origin} is a soft label ({example.preference:g}), which {type(objective).__name__} does not read; {remedy}")
+
+
+def check_scores(objective: Objective, example: Example) -> None:
+    """Raises UserError where the method cannot work with the scores of a row."""
+    if complaint := objective.complaint(example.scores):
+        raise UserError(f"{example.origin}: {complaint}")
 
 
 def ranks_of(example: Example) -> list[int]:
