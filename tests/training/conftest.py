@@ -46,7 +46,7 @@ def pairs(tmp_path_factory):
 
 @pytest.fixture
 def configured(base, pairs, tmp_path):
-    """Makes a configuration; keyword arguments change its sections, an adapter is replaced."""
+    """Makes a configuration; keyword arguments change its sections, an adapter or a method with its name is replaced."""
 
     def make(out="out", **changes):
         values = {
@@ -58,7 +58,7 @@ def configured(base, pairs, tmp_path):
             "output_dir": str(tmp_path / out),
         }
         for section, fields in changes.items():
-            merged = isinstance(fields, dict) and section != "adapter"
+            merged = isinstance(fields, dict) and section != "adapter" and not (section == "method" and "name" in fields)
             values[section] = {**values.get(section, {}), **fields} if merged else fields
         return from_mapping(values)
 
