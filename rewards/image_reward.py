@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmalign.errors import UserError
 from mmalign.reward import Scorer
+from mmalign.scorers.affine import collapsed
 from mmalign.scorers.blip import BlipEncoder, BlipTokenizer, read_text_config, resize_positions, vision_shape
 from mmalign.scorers.checkpoint import load_into, locate, read_tensors
 from mmalign.scorers.model import Dtype, ModelReward
@@ -91,13 +92,10 @@ def affine(layers: Mapping[str, Tensor], width: int, path: Path) -> tuple[Tensor
         UserError: a layer lacks its other half or does not fit its neighbors, or the last has more than one output.
     """
     numbers = sorted({int(found.group(1)) for name in layers if (found := re.fullmatch(r"mlp\.layers\.(\d+)\.(weight|bias)", name))})
-    weight, bias = torch.eye(width, dtype=torch.float64), torch.zeros(width, dtype=torch.float64)
     try:
-        for number in numbers:
-            own, shift = (layers[f"mlp.layers.{number}.{half}"].double() for half in ("weight", "bias"))
-            weight, bias = own @ weight, own @ bias + shift
+        weight, bias = collapsed([(layers[f"mlp.layers.{number}.weight"], layers[f"mlp.layers.{number}.bias"]) for number in numbers])
         return weight.reshape(width), bias.reshape(())
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, IndexError, RuntimeError) as error:
         raise UserError(
             f"{path} is not ImageReward's checkpoint: its head 'mlp.layers' does not lead from {width} numbers to one; "
             "give the published file"

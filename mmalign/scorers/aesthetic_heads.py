@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmalign.errors import UserError
 from mmalign.plugins import nearest
+from mmalign.scorers.affine import collapsed
 from mmalign.scorers.checkpoint import first_line, read_tensors
 
 V1 = "https://github.com/LAION-AI/aesthetic-predictor/raw/6d122adad522ab246644d9dc1c6d7a3810ee255f/"
@@ -52,7 +53,7 @@ def load_head(place: str | Path) -> nn.Sequential:
     tensors = read_tensors(path, sha256=published.sha256 if published else None)
     layers, bent = _layers(tensors, path)
     if not bent:
-        return nn.Sequential(_linear(*_collapsed(layers)))
+        return nn.Sequential(_linear(*collapsed(layers)))
     parts = [part for weight, bias in layers for part in (_linear(weight, bias), nn.ReLU())]
     return nn.Sequential(*parts[:-1])
 
@@ -92,13 +93,6 @@ def _chained(layers: list[tuple[Tensor, Tensor]], path: Path) -> list[tuple[Tens
     if widths[-1] != 1:
         raise UserError(f"{path} is no aesthetic head: it gives {widths[-1]} numbers, not one rating; give another")
     return layers
-
-
-def _collapsed(layers: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    weight, bias = layers[0][0].double(), layers[0][1].double()
-    for next_weight, next_bias in layers[1:]:
-        weight, bias = next_weight.double() @ weight, next_weight.double() @ bias + next_bias.double()
-    return weight, bias
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
