@@ -169,6 +169,17 @@ def listed(images: Images) -> Tensor | list[ImageLike]:
     return images
 
 
+def distinct(prompts: Iterable[str] | None) -> tuple[list[str], list[int]]:
+    """Every prompt once, and for each prompt which of those it is.
+
+    >>> distinct(["b", "a", "b"])
+    (['b', 'a'], [0, 1, 0])
+    """
+    prompts = list(prompts or [])
+    places = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
+    return list(places), [places[prompt] for prompt in prompts]
+
+
 def _is_text(prompt: Any) -> bool:
     """Whether it is a string that UTF-8 can say; tokenizers fail at half of a surrogate pair, as a careless cut leaves it."""
     try:

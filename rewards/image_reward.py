@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmalign.errors import UserError
-from mmalign.reward import Scorer
+from mmalign.reward import Scorer, distinct
 from mmalign.scorers.affine import collapsed
 from mmalign.scorers.blip import BlipEncoder, BlipTokenizer, read_text_config, resize_positions, vision_shape
 from mmalign.scorers.checkpoint import load_into, locate, read_tensors
@@ -71,9 +71,9 @@ class ImageReward(ModelReward):
 
     def _scorer(self, prompts: list[str] | None) -> Scorer:
         """Reads every distinct prompt once."""
-        distinct = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts or []))}
-        tokens, mask = (self.to_device(part) for part in self.tokenizer(list(distinct) or [""]))
-        which = torch.tensor([distinct[prompt] for prompt in prompts or []], device=self.device)
+        once, which = distinct(prompts)
+        tokens, mask = (self.to_device(part) for part in self.tokenizer(once or [""]))
+        which = torch.tensor(which, device=self.device)
 
         def score(pixels: Tensor, places: range) -> Tensor:
             rows = which[places.start : places.stop]

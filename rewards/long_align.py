@@ -12,7 +12,7 @@ from torch import Tensor
 from mmalign.config import RewardConfig
 from mmalign.data.prompts import read_prompts
 from mmalign.errors import UserError
-from mmalign.reward import Reward, Scorer
+from mmalign.reward import Reward, Scorer, distinct
 from mmalign.scorers.clip import ClipReward
 from mmalign.scorers.decomposition import TextDirection, along, digest, read_direction, text_direction
 from mmalign.scorers.nested import Built, checked, entry
@@ -90,9 +90,9 @@ class LongAlign(Reward):
 
     def _scorer(self, prompts: list[str] | None) -> Scorer:
         """Reads every distinct prompt once."""
-        distinct = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts or []))}
-        texts = self.text_embeddings(list(distinct)) if distinct else self.vector[None]
-        which = torch.tensor([distinct[prompt] for prompt in prompts or []], device=self.scorer.device)
+        once, which = distinct(prompts)
+        texts = self.text_embeddings(once) if once else self.vector[None]
+        which = torch.tensor(which, device=self.scorer.device)
         return lambda pixels, places: self.scorer.compare(self.scorer.image_embeddings(pixels), texts[which[places.start : places.stop]])
 
     def _score(self, images: Tensor, prompts: list[str] | None) -> Tensor:

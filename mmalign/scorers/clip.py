@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmalign.reward import Scorer
+from mmalign.reward import Scorer, distinct
 from mmalign.scorers.model import ModelReward
 from mmalign.scorers.preprocess import Preprocess
 
@@ -97,9 +97,8 @@ class ClipReward(ModelReward):
         """Reads every distinct prompt once."""
         if not self.needs_prompt or not prompts:
             return lambda pixels, places: self.compare(self.image_embeddings(pixels), None)
-        distinct = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
-        texts = self.text_embeddings(list(distinct))
-        which = torch.tensor([distinct[prompt] for prompt in prompts], device=self.device)
+        once, which = distinct(prompts)
+        texts, which = self.text_embeddings(once), torch.tensor(which, device=self.device)
         return lambda pixels, places: self.compare(self.image_embeddings(pixels), texts[which[places.start : places.stop]])
 
     def _score(self, images: Tensor, prompts: list[str] | None) -> Tensor:
