@@ -99,9 +99,14 @@ class UnifiedReward(WrittenReward):
         (first, matched), second = self.matched(first, prompts), listed(second)
         if len(first) != len(second):
             raise ValueError(f"{len(first)} first images but {len(second)} second ones: give pairs")
-        self.failures = []
+        failures = self.no_failures()
         texts = self.written(self._pairs(first, second, matched), self.batch_size)
-        return [self._verdict(place, first, second, matched, (text, next(texts))) for place, text in enumerate(texts)]
+        verdicts = [verdict_in(text, next(texts)) for text in texts]
+        for place, verdict in enumerate(verdicts):
+            name = f"{name_of(first, place)} beside {name_of(second, place)}"
+            unread = [text for winner, text in zip(verdict.winners, verdict.texts, strict=True) if winner is None]
+            failures += [self.failed(place, name, matched[place], text) for text in unread]
+        return verdicts
 
     def _pairs(self, first: Images, second: Images, prompts: Sequence[str]) -> Iterator[Question]:
         """Two questions per pair: in the order given, and in the other."""
@@ -111,17 +116,16 @@ class UnifiedReward(WrittenReward):
             yield Question(one.images + other.images, text, name)
             yield Question(other.images + one.images, text, name)
 
-    def _verdict(self, place: int, first: Images, second: Images, prompts: Sequence[str], texts: tuple[str, str]) -> Verdict:
-        turned: dict[Winner | None, Winner | None] = {"first": "second", "second": "first"}
-        winner, other = (winner_in(text) for text in texts)
-        winners = (winner, turned.get(other, other))
-        for found, text in zip(winners, texts, strict=True):
-            if found is None:
-                self.fail(place, f"{name_of(first, place)} beside {name_of(second, place)}", prompts[place], text)
-        if None in winners:
-            return Verdict(math.nan, winners, texts)
-        agreed = winners[0] if winners[0] == winners[1] else "tie"
-        return Verdict({"first": 1.0, "second": 0.0, "tie": 0.5}[agreed], winners, texts)
+
+def verdict_in(text: str, turned: str) -> Verdict:
+    """What the answers to a pair and to the pair turned round come to."""
+    back: dict[Winner | None, Winner | None] = {"first": "second", "second": "first"}
+    winner, other = winner_in(text), winner_in(turned)
+    winners = (winner, back.get(other, other))
+    if None in winners:
+        return Verdict(math.nan, winners, (text, turned))
+    agreed = winners[0] if winners[0] == winners[1] else "tie"
+    return Verdict({"first": 1.0, "second": 0.0, "tie": 0.5}[agreed], winners, (text, turned))
 
 
 def winner_in(text: str) -> Winner | None:

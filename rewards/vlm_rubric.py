@@ -60,12 +60,10 @@ class VLMRubric(WrittenReward):
     def annotate(self, images: Images, prompts: str | Sequence[str]) -> list[Annotation]:
         """Ratings, reasons and the whole answer for each image; arguments are those of ``score``."""
         images, matched = self.matched(images, prompts)
-        self.failures = []
-        texts = self.written(self.questions(images, matched, self.batch_size), self.batch_size)
-        annotations = []
-        for place, text in enumerate(texts):
+        failures, annotations = self.no_failures(), []
+        for place, text in enumerate(self.written(self.questions(images, matched, self.batch_size), self.batch_size)):
             if self.read(text) is None:
-                self.fail(place, name_of(images, place), matched[place], text)
+                failures.append(self.failed(place, name_of(images, place), matched[place], text))
             annotations.append(self.rubric.read(text))
         return annotations
 

@@ -106,7 +106,7 @@ class WrittenReward(JudgeReward):
         max_new_tokens: length of an answer, after which it is cut off.
 
     Attributes:
-        failures: the unread answers of the latest call.
+        failures: the unread answers of the call that began last; each call has a list of its own, also in threads.
     """
 
     def __init__(self, max_new_tokens: int, device: str, dtype: Dtype, batch_size: int) -> None:
@@ -125,29 +125,30 @@ class WrittenReward(JudgeReward):
         for _, asked in self.encoded(questions, size):
             yield from self.judge.write(asked, self.max_new_tokens)
 
-    def fail(self, place: int, image: str, prompt: str, text: str) -> None:
-        """Logs and keeps an answer that could not be read."""
-        LOG.warning("%s: no score in the answer about %s (prompt %r): %r", type(self).__name__, image, prompt, text)
-        self.failures.append(Failure(place, image, prompt, text))
+    def no_failures(self) -> list[Failure]:
+        """The list of a call that begins."""
+        self.failures = failures = []
+        return failures
 
-    def _batches(self, images: Images, prompts: list[str] | None, size: int, differentiable: bool) -> Iterator[tuple[int, Asked]]:
-        self.failures = []
-        return super()._batches(images, prompts, size, differentiable)
+    def failed(self, place: int, image: str, prompt: str, text: str) -> Failure:
+        """An answer that could not be read, which is logged."""
+        LOG.warning("%s: no score in the answer about %s (prompt %r): %r", type(self).__name__, image, prompt, text)
+        return Failure(place, image, prompt, text)
 
     def _scorer(self, prompts: list[str] | None) -> Scorer:
-        return partial(self._read_all, prompts or [])
+        return partial(self._read_all, prompts or [], self.no_failures())
 
-    def _read_all(self, prompts: Sequence[str], asked: Asked, places: range) -> Tensor:
+    def _read_all(self, prompts: Sequence[str], failures: list[Failure], asked: Asked, places: range) -> Tensor:
         scores = []
-        for place, text in zip(places, self.judge.write(asked, self.max_new_tokens), strict=True):
+        for place, name, text in zip(places, asked.names, self.judge.write(asked, self.max_new_tokens), strict=True):
             score = self.read(text)
             if score is None:
-                self.fail(place, asked.names[place - places.start], prompts[place], text)
+                failures.append(self.failed(place, name, prompts[place], text))
             scores.append(math.nan if score is None else score)
         return torch.tensor(scores)
 
     def _score(self, images: Asked, prompts: list[str] | None) -> Tensor:
-        return self._read_all(prompts or [], images, range(len(images.names)))
+        return self._scorer(prompts)(images, range(len(images.names)))
 
 
 def checked_template(template: str, key: str) -> str:

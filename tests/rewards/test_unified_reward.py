@@ -4,6 +4,7 @@ import hashlib
 import logging
 import math
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -116,6 +117,18 @@ def test_an_answer_without_a_score_is_not_a_number_and_is_reported(tmp_path, cap
     talking = [place for place in range(len(PICTURES)) if place not in silent]
     reward.score([PICTURES[place] for place in talking], [PROMPTS[place] for place in talking])
     assert list(reward.failures) == []
+
+
+def test_calls_in_threads_keep_their_failures_apart(tmp_path, monkeypatch):
+    reward, together = scripted(tmp_path, ["nothing"]), threading.Barrier(2, timeout=60)
+    monkeypatch.setattr(reward.judge, "write", lambda asked, _: ["nothing"] * (len(asked.names) + 0 * together.wait()))
+    calls = [threading.Thread(target=reward.score, args=(PICTURES[:6], prompt)) for prompt in ("one", "other")]
+    for call in calls:
+        call.start()
+    for call in calls:
+        call.join()
+    assert [failure.prompt for failure in reward.failures] in (["one"] * 6, ["other"] * 6)
+    assert [failure.place for failure in reward.failures] == list(range(6))
 
 
 def test_a_verdict_is_asked_in_both_orders_and_one_that_flips_is_a_tie(pair_judge):
