@@ -115,6 +115,15 @@ class TestDiffusionKTO:
         assert kl_baseline(double(0.1, 0.5)).item() == pytest.approx(0.3)
         assert kl_baseline(double(-0.1, -0.5)).item() == 0
 
+    def test_the_baseline_is_over_all_processes(self, monkeypatch):
+        """As on the first of two processes, the other of which has the mean 0.9."""
+        monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+        monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+        monkeypatch.setattr("torch.distributed.all_reduce", lambda mean: mean.add_(0.9))
+        ratios = double(0.1, 0.5)
+        assert kl_baseline(ratios).item() == pytest.approx(0.6)
+        assert torch.equal(ratios, double(0.1, 0.5))
+
     def test_gradcheck_with_the_baseline_held(self):
         ratios = torch.randn(4, dtype=torch.float64, requires_grad=True)
         liked = torch.tensor([True, False, True, False])
