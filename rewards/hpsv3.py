@@ -37,7 +37,7 @@ class HPSv3(JudgeReward):
         batch_size: images scored at once.
     """
 
-    range = (-100.0, 100.0)
+    range = (-math.inf, math.inf)
     unit = "logit of being preferred"
     licence = "MIT (package), Apache-2.0 (model card)"
     source = "arXiv 2508.03789, MizzenAI/HPSv3, package hpsv3 1.0.0"

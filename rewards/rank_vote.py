@@ -49,15 +49,16 @@ class RankVote(Combination):
         self.declare(needs_prompt=True, differentiable=False, joint=True)
 
     def combine(self, columns: Tensor, prompts: list[str] | None) -> Tensor:
-        signs = torch.tensor([1.0 if member.higher_is_better else -1.0 for member in self.members], device=columns.device)
-        directed = signs[:, None] * columns
+        signs = torch.tensor([1.0 if member.higher_is_better else -1.0 for member in self.members])
+        # prompt by prompt, which on a device would wait for it at each
+        directed = signs[:, None] * columns.cpu()
         groups: dict[str, list[int]] = {}
         for place, prompt in enumerate(prompts or []):
             groups.setdefault(prompt, []).append(place)
-        shares = torch.empty_like(columns[0])
+        shares = torch.empty_like(directed[0])
         for places in groups.values():
             shares[places] = self.shares(directed[:, places])
-        return shares
+        return shares.to(columns.device)
 
     def shares(self, scores: Tensor) -> Tensor:
         """Shares of votes (k,) of one prompt's images from their scores (n, k), where more is better."""
