@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mmalign.data.schema import Example
+from mmalign.data.write import write_ranked
 from mmalign.diffusion.family import DiffusionFamily
 from mmalign.errors import UserError
 from mmalign.objectives.diffusion_kto import DiffusionKTO
@@ -165,3 +166,16 @@ def test_a_resumed_run_refuses_other_scores(configured):
     other = configured(method=method, train={"max_train_steps": 4, "resume_from_checkpoint": "latest"})
     with pytest.raises(UserError):
         train(other, examples=lists([2] * 4, scores=(0.9, 0.1)))
+
+
+def test_rankings_and_labels_of_single_pictures_come_from_files(configured, tmp_path):
+    write_ranked(lists((4, 2, 3)), tmp_path / "lists.parquet")
+    log = metrics(
+        train(configured("lists", method="rankdpo", data={"source": str(tmp_path / "lists.parquet")}, train={"max_train_steps": 1}))
+    )
+    assert log[0]["weights"] > 0
+    singles = [Example(e.prompt, e.images[:1], (float(row % 2),)) for row, e in enumerate(lists((1,) * 4))]
+    write_ranked(singles, tmp_path / "singles.parquet")
+    data, once = {"source": str(tmp_path / "singles.parquet")}, {"max_train_steps": 1, "train_batch_size": 4}
+    log = metrics(train(configured("singles", method="diffusion_kto", data=data, train=once)))
+    assert log[0]["liked"] == 0.5
