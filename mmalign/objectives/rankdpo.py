@@ -79,10 +79,11 @@ def votes(scores: Tensor) -> Tensor:
     return (beaten / others.clamp_min(1)).to(scores.dtype).masked_fill(scores.isnan(), torch.nan)
 
 
-def pair_accuracy(ratios: Tensor, scores: Tensor) -> Tensor:
-    """Shares (B,) of the pairs with different scores whose log-ratios are in their order; 1/2 where there is no such pair."""
+def pair_accuracy(ratios: Tensor, scores: Tensor, tie: float = 0.0) -> Tensor:
+    """Shares (B,) of the pairs with different scores whose log-ratios are in their order, ``tie`` where equal; 1/2 without such a pair."""
     different = (scores[:, :, None] > scores[:, None, :]).triu(1)
-    right = (different & (ratios[:, :, None] > ratios[:, None, :])).sum((1, 2))
+    gaps = ratios[:, :, None] - ratios[:, None, :]
+    right = (different & (gaps > 0)).sum((1, 2)) + tie * (different & (gaps == 0)).sum((1, 2))
     pairs = different.sum((1, 2))
     return torch.where(pairs > 0, right / pairs.clamp_min(1), 0.5)
 
@@ -131,7 +132,12 @@ class RankDPO(Objective):
         return LossOutput(
             loss=rankdpo_loss(logps, ref_logps, scores, self.beta, self.normalize),
             implicit_rewards=self.beta * ratios,
-            extras={"rewards/accuracies": pair_accuracy(ratios, scores), "weights": pair_weights(scores).sum((1, 2))},
+            extras={
+                # the usual ones are of neighbors, which may be tied
+                "rewards/accuracies": pair_accuracy(ratios, scores),
+                "implicit_acc": pair_accuracy(ratios, scores, tie=0.5),
+                "weights": pair_weights(scores).sum((1, 2)),
+            },
         )
 
 

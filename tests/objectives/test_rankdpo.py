@@ -137,6 +137,7 @@ def test_accuracy_is_over_pairs_with_different_scores():
     ratios = torch.tensor([[3.0, 1.0, 2.0], [0.0, 0.0, NAN], [1.0, 2.0, 3.0]])
     scores = torch.tensor([[1.0, 0.5, 0.0], [1.0, 0.5, NAN], [0.5, 0.5, 0.5]])
     assert pair_accuracy(ratios, scores).tolist() == [pytest.approx(2 / 3), 0.0, 0.5]
+    assert pair_accuracy(ratios, scores, tie=0.5).tolist() == [pytest.approx(2 / 3), 0.5, 0.5]
 
 
 def test_the_objective_asks_once_of_each_and_gives_the_loss_of_half_the_errors():

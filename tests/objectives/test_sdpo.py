@@ -55,10 +55,13 @@ def test_a_step_at_the_output_leaves_the_winner_its_share_of_descent(mu, inner):
     assert (unguarded > 0).any()
 
 
-@pytest.mark.parametrize("inner", [{"name": "diffusion_dpo"}, {"name": "simpo"}, {"name": "linear_dpo"}, {"name": "dspo"}])
+PAIR_METHODS = ["diffusion_dpo", "diffusion_hinge", "diffusion_ipo", "diffusion_robust_dpo", "dpo", "dspo", "linear_dpo", "mapo", "simpo"]
+
+
+@pytest.mark.parametrize("inner", PAIR_METHODS)
 def test_values_are_those_of_the_method_to_the_last_bit(inner):
     ours, ref = (tensor.float() for tensor in residuals())
-    plain = objectives.load(**inner)(Fixed(ours, ref), None)
+    plain = objectives.load(inner)(Fixed(ours, ref), None)
     safe = SDPO(method=inner)(Fixed(ours, ref), None)
     assert torch.equal(safe.loss, plain.loss)
     assert torch.equal(safe.implicit_rewards, plain.implicit_rewards)
