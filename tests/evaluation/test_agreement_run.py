@@ -13,6 +13,7 @@ from mmalign.cli import main
 from mmalign.config import EvaluateRewardConfig, from_mapping
 from mmalign.errors import UserError
 from mmalign.evaluation.agreement.run import evaluate_rewards
+from mmalign.evaluation.agreement.saved_scores import SavedScores
 from mmalign.shapes import captions
 from mmalign.shapes.render import render
 from mmalign.shapes.scene import Scene
@@ -180,6 +181,24 @@ def test_scores_are_kept_and_other_rules_score_nothing(config, painted, tmp_path
     paint(tmp_path / "test" / "test.json-0-0.png", 200)
     found(config, source=source)
     assert sum(painted.calls) == 21  # a picture that was drawn anew is another picture
+
+
+@pytest.mark.parametrize("place", [lambda at: str(at), lambda at: [{"name": "x", "pretrained": str(at)}]], ids=["own", "a member's"])
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_scorer_trained_anew_at_its_old_place_is_another_one(tmp_path, place, folder):
+    weights = tmp_path / "weights.pt"
+    fields = {"pretrained": place(tmp_path if folder else weights), "question": "does it show this? " * 99}
+    weights.write_bytes(b"old")
+
+    def saved():
+        return SavedScores(tmp_path / "scores", "scorer", fields)
+
+    first = saved()
+    first.put("key", (1.0,))
+    first.save()
+    assert saved().get("key") == (1.0,)
+    weights.write_bytes(b"newer")
+    assert saved().get("key") is None
 
 
 def test_a_run_that_was_broken_off_goes_on_where_it_stopped(config, painted, tmp_path, monkeypatch):

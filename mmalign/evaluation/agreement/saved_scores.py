@@ -3,12 +3,14 @@
 import hashlib
 import json
 import math
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from pydantic import BaseModel
 
 from mmalign.data import Example
 from mmalign.errors import UserError
@@ -21,8 +23,8 @@ _SECONDS = 60.0
 class SavedScores:
     """The scores that one reward gave to the images of examples, in a file of JSON lines that is always whole.
 
-    The file's name tells the reward's configuration, and each line the prompt and the images, so that nothing is taken for
-    something else.
+    The file's name tells the reward's configuration, with the files that it names, and each line the prompt and the images, so that
+    nothing is taken for something else.
 
     Raises:
         UserError: the file is broken; the message names the line.
@@ -30,7 +32,7 @@ class SavedScores:
 
     def __init__(self, folder: Path, title: str, fields: Mapping[str, Any]):
         settings = {key: value for key, value in fields.items() if key not in _PLACE_AND_SPEED}
-        digest = _digest(json.dumps(settings, sort_keys=True, default=str).encode())
+        digest = _digest(json.dumps([settings, *_files(settings)], sort_keys=True, default=str).encode())
         self.path = folder / f"{_file_name(title)}-{digest[:8]}.jsonl"
         self._scores = _read(self.path) if self.path.exists() else {}
         self._saved, self._since = len(self._scores), time.monotonic()
@@ -69,6 +71,18 @@ def _identity(source: Path | bytes | Image.Image) -> bytes:
     except OSError:
         return str(source).encode()  # opening it will say what is wrong
     return f"{source.resolve()} {facts.st_size} {facts.st_mtime_ns}".encode()
+
+
+def _files(value: Any) -> Iterator[str]:
+    """What lies at the places that settings name: a scorer that was trained anew in its old folder is another one."""
+    if isinstance(value, str | Path):
+        place = os.path.expanduser(value)  # noqa: PTH111 (a sentence may be too long for a Path to exist)
+        paths = sorted(Path(place).iterdir()) if os.path.isdir(place) else [Path(place)]  # noqa: PTH112
+        yield from (_identity(path).decode() for path in paths if os.path.isfile(path))  # noqa: PTH113
+    elif isinstance(value, Mapping | BaseModel | list | tuple):
+        parts = value if isinstance(value, list | tuple) else dict(value).values()
+        for part in parts:
+            yield from _files(part)
 
 
 def _digest(content: bytes) -> str:
