@@ -52,6 +52,10 @@ class Reward(ABC):
     batch_size: int = 32
     workers: int = 2
 
+    def declare(self, **facts: object) -> None:
+        """Facts of this object in place of its class's."""
+        vars(self).update(facts)
+
     def score(
         self, images: Images, prompts: str | Iterable[str] | None = None, *, batch_size: int | None = None, differentiable: bool = False
     ) -> Tensor:

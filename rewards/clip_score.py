@@ -1,6 +1,6 @@
 """CLIPScore: how near a picture is to its prompt for any CLIP or SigLIP."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor
 
@@ -12,6 +12,10 @@ from mmalign.shapes.models import resolve
 
 WEIGHT = 2.5
 PREFIX = "A photo depicts "
+FACTS = {
+    "cosine": {"range": (-1.0, 1.0), "unit": "cosine"},
+    "clipscore": {"range": (0.0, WEIGHT), "unit": "2.5 times the cosine, not below 0"},
+}
 
 
 class ClipScore(ClipReward):
@@ -33,7 +37,7 @@ class ClipScore(ClipReward):
     """
 
     needs_prompt = True
-    range: ClassVar[tuple[float, float]] = (-1.0, WEIGHT)
+    range = (-1.0, WEIGHT)
     unit = "cosine, or 2.5 times it"
     licence = "MIT (OpenAI's weights; others have their own)"
     source = "arXiv 2104.08718"
@@ -51,9 +55,10 @@ class ClipScore(ClipReward):
         batch_size: int = 32,
     ) -> None:
         super().__init__(device, dtype, batch_size)
-        if form not in ("cosine", "clipscore"):
+        if form not in FACTS:
             raise UserError(f"reward 'clip_score' has no form {form!r}; give cosine or clipscore")
         self.form = form
+        self.declare(**FACTS[form])
         self.prefix = prefix if prefix is not None else PREFIX if form == "clipscore" else ""
         self.clip = self.place(load_clip(resolve(pretrained), arch=arch, processor=processor, revision=revision))
 

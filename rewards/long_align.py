@@ -70,7 +70,7 @@ class LongAlign(Reward):
         _require_linear(self.scorer, len(self.vector))
         most = max(map(abs, self.scorer.range))
         self.batch_size = self.scorer.batch_size
-        vars(self).update(range=(-most, most), unit=f"{self.scorer.unit}, {component} part", licence=self.scorer.licence)
+        self.declare(range=(-most, most), unit=f"{self.scorer.unit}, {component} part", licence=self.scorer.licence)
 
     def prepare(self, image: Image.Image) -> Tensor:
         return self.scorer.prepare(image)

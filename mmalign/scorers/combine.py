@@ -38,10 +38,6 @@ class Combination(Reward):
         )
         self.batch_size = max(member.batch_size for member in members)
 
-    def declare(self, **facts: object) -> None:
-        """Facts of this object in place of its class's."""
-        vars(self).update(facts)
-
     def score(
         self, images: Images, prompts: str | Iterable[str] | None = None, *, batch_size: int | None = None, differentiable: bool = False
     ) -> Tensor:

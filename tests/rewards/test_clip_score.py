@@ -31,6 +31,13 @@ def cosines(folder, prompts):
     return (model.encode_image(pixels, normalize=True) * model.encode_text(tokenize(prompts), normalize=True)).sum(-1)
 
 
+@pytest.mark.parametrize(("form", "range", "unit"), [("cosine", (-1, 1), "cosine"), ("clipscore", (0, 2.5), "2.5 times the cosine")])
+def test_either_form_knows_its_own_range_and_unit(folders, form, range, unit):
+    reward = rewards.load("clip_score", pretrained=str(folders / "open_clip"), form=form)
+    assert reward.range == range
+    assert reward.unit.startswith(unit)
+
+
 def test_the_cosine_is_open_clips(folders):
     found = rewards.load("clip_score", pretrained=str(folders / "open_clip")).score(IMAGES, PROMPTS)
     expected = cosines(folders / "open_clip", PROMPTS)
