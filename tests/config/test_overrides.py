@@ -62,7 +62,7 @@ def test_a_key_that_the_file_lacks_may_come_from_an_option(tmp_path):
 def test_another_method_starts_from_its_own_defaults_and_says_what_is_left_out(path, caplog):
     with caplog.at_level(logging.WARNING):
         config = load_config(path, ["--method.name", "dpo"])
-    assert config.method.fields() == {"beta": 0.1, "label_smoothing": 0.0}
+    assert config.method.fields() == {"beta": 0.1, "score_temperature": None, "label_smoothing": 0.0}
     assert "method.beta of the file is not used" in caplog.text
 
 
