@@ -52,7 +52,8 @@ def _rgb(image: Image.Image) -> Image.Image:
         image = Image.fromarray(np.clip(values.round(), 0, 255).astype(np.uint8))
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    return image.convert("RGB")
+    # it is a copy already, which a conversion would copy again
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _place(source: ImageSource, origin: str) -> str:

@@ -1,5 +1,6 @@
 """What a scorer promises."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from mmalign.prefetch import prefetch
 
 ImageLike = Image.Image | str | Path
 Images = Tensor | Iterable[ImageLike]
+LARGEST = 1 << 26
+"""Numbers of a batch: 256 MiB as float32, or 22 pictures of a megapixel that are scored in full size."""
 Scorer = Callable[[Any, range], Tensor]
 """Scores (B,) of a batch of prepared images, whose places among all images are given."""
 
@@ -95,16 +98,17 @@ class Reward(ABC):
         return batch_size or self.batch_size
 
     def prepare(self, image: Image.Image) -> Any:
-        """What ``_score`` takes of one upright RGB image, in threads ahead of the model; here a tensor (3, H, W) in [0, 1]."""
-        return to_tensor(image)
+        """What ``collate`` takes of one upright RGB image, in threads ahead of the model; here a tensor (3, H, W) of 8 bits."""
+        return to_bytes(image)
 
     def prepare_tensor(self, images: Tensor, differentiable: bool) -> Any:
         """The same of a batch (B, 3, H, W) in [0, 1], which is left on its device."""
         return images
 
     def collate(self, prepared: list[Any]) -> Any:
-        """Prepared images of one shape as a batch."""
-        return torch.stack(prepared)
+        """Prepared images of one shape as ``_score`` takes them; 8 bits become numbers in [0, 1]."""
+        batch = torch.stack(prepared)
+        return batch if batch.is_floating_point() else batch.float().div_(255)
 
     def _by_batch(self, images: Images, prompts: list[str] | None, size: int, differentiable: bool) -> Iterator[Tensor]:
         """Scores of batch after batch, on the device they were made on."""
@@ -194,10 +198,12 @@ def _is_text(prompt: Any) -> bool:
 
 
 def alike(prepared: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Neighbors of one shape together, at most ``size`` of them."""
+    """Neighbors of one shape together, at most ``size`` of them, and of tensors no more than hold ``LARGEST`` numbers."""
     few: list[Any] = []
     for item in prepared:
-        if few and (len(few) == size or getattr(item, "shape", None) != getattr(few[0], "shape", None)):
+        shape = getattr(item, "shape", None)
+        full = len(few) == size or (shape is not None and (len(few) + 1) * math.prod(shape) > LARGEST)
+        if few and (full or shape != getattr(few[0], "shape", None)):
             yield few
             few = []
         few.append(item)
@@ -210,7 +216,12 @@ def opened(image: ImageLike) -> Image.Image:
     return open_image(Path(image) if isinstance(image, str) else image)
 
 
-def to_tensor(image: ImageLike) -> Tensor:
-    """An image as a tensor (3, H, W) in [0, 1], opened as ``mmalign.images.open_image`` does."""
+def to_bytes(image: Image.Image) -> Tensor:
+    """An RGB image as a tensor (3, H, W) of its 8 bits."""
     # channels first in memory, too: resizing and convolutions are several times faster there
-    return torch.from_numpy(np.array(opened(image))).permute(2, 0, 1).contiguous().float().div(255)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """An RGB image as a tensor (3, H, W) in [0, 1]."""
+    return to_bytes(image).float().div(255)

@@ -168,6 +168,12 @@ def test_neighbors_of_one_shape_go_together():
     assert [len(few) for few in alike([{"no": "shape"}] * 3, 2)] == [2, 1]
 
 
+def test_large_pictures_go_in_small_batches():
+    large = torch.zeros(1).expand(3, 3000, 4000)  # 36 million numbers
+    assert [len(few) for few in alike([large] * 3, 32)] == [1, 1, 1]
+    assert [len(few) for few in alike([large[:, :1500]] * 7, 32)] == [3, 3, 1]
+
+
 def test_pictures_become_tensors_in_zero_to_one():
-    found = to_tensor(Image.new("RGBA", (2, 1), (255, 0, 51, 255)))
+    found = to_tensor(Image.new("RGB", (2, 1), (255, 0, 51)))
     torch.testing.assert_close(found, torch.tensor([1.0, 0.0, 0.2]).view(3, 1, 1).expand(3, 1, 2))
