@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from mmalign.images import open_image
-from mmalign.prefetch import prefetch
+from mmalign.prefetch import cores, prefetch
 
 ImageLike = Image.Image | str | Path
 Images = Tensor | Iterable[ImageLike]
@@ -39,7 +39,7 @@ class Reward(ABC):
         joint: whether a score depends on the other images under the same prompt, as a vote does.
         all_right_at_best: whether the upper end of the range means that everything asked for is there.
         batch_size: images scored at once.
-        workers: threads that open and prepare images ahead; 0 = none.
+        workers: threads that open and prepare images ahead, as many as there are cores and 8 at most; 0 = none.
     """
 
     needs_prompt: ClassVar[bool]
@@ -53,7 +53,7 @@ class Reward(ABC):
     all_right_at_best: ClassVar[bool] = False
 
     batch_size: int = 32
-    workers: int = 2
+    workers: int = min(8, cores())
 
     def declare(self, **facts: object) -> None:
         """Facts of this object in place of its class's."""

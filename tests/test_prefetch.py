@@ -1,9 +1,10 @@
+import os
 import threading
 import time
 
 import pytest
 
-from mmalign.prefetch import prefetch
+from mmalign.prefetch import cores, prefetch
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
@@ -62,3 +63,13 @@ def test_a_reader_that_stops_early_leaves_no_thread():
 def test_work_is_done_at_the_same_time():
     together = threading.Barrier(3, timeout=10)  # passes only when three are in it at once
     assert list(prefetch(lambda item: together.wait() >= 0, range(6), workers=3, ahead=6)) == [True] * 6
+
+
+def test_cores_are_those_of_the_process_or_else_of_the_machine(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 5, 6}, raising=False)
+    assert cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on Windows and macOS
+    monkeypatch.setattr(os, "cpu_count", lambda: 10)
+    assert cores() == 10
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cores() == 1

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from mmalign.errors import UserError
+from mmalign.prefetch import cores
 
 _KEY = "mmalign/score"
 
@@ -46,7 +47,7 @@ class Processes:
     @property
     def threads(self) -> int:
         """A fair share of the machine's cores, 16 at most."""
-        return max(1, min(16, len(os.sched_getaffinity(0)) // self.neighbors))
+        return max(1, min(16, cores() // self.neighbors))
 
     def take_device(self) -> None:
         """Makes this process's accelerator the one that "auto" and "cuda" mean."""
