@@ -13,10 +13,12 @@ from mmalign.scorers.judge import Question
 from mmalign.scorers.judge_reward import WrittenReward, name_of
 from mmalign.scorers.load_judge import load_judge
 from mmalign.scorers.model import Dtype
+from mmalign.scorers.rubric import NUMBER
 from mmalign.scorers.unified_reward_prompts import PAIR, POINT
 from mmalign.shapes.models import resolve
 
-_SCORE = re.compile(r"final score[\s:*\[(]*(-?\d+(?:\.\d+)?)(?![\d.]*\d)", re.IGNORECASE)
+_SCALE = r"(?:\s*\(1\s*(?:[-–]|to)\s*5\))?"
+_SCORE = re.compile(rf"final score{_SCALE}[\s:*\[(]*{NUMBER}", re.IGNORECASE)
 _VERDICTS = {"first": r"image 1 is better", "second": r"image 2 is better", "tie": r"both images are equally good"}
 
 Winner = Literal["first", "second", "tie"]

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 LOWEST, HIGHEST = 1.0, 5.0
-NUMBER = r"(-?\d+(?:\.\d+)?)(?![\d.])"
+NUMBER = r"(-?\d+(?:\.\d+)?)(?![\d.]*\d|\s*to\s*\d|[-–]\d)"
+"""A number that is not the beginning of a range, as in "1-5"."""
 
 ASPECTS = {
     "prompt-following": "everything that the text names is there, in the right number, with the right attributes and relations",
@@ -68,9 +69,9 @@ Read = tuple[float | None, str]
 
 
 def _from_json(text: str) -> dict[str, Read]:
-    start, end = text.find("{"), text.rfind("}")
+    """The first object in a text, whatever follows it."""
     try:
-        found = json.loads(text[start : end + 1])
+        found, _ = json.JSONDecoder().raw_decode(text, text.index("{"))
     except ValueError:
         return {}
     return {_key(name): _entry(value) for name, value in found.items()}

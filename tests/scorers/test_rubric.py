@@ -29,6 +29,7 @@ def test_the_question_names_the_caption_the_aspects_and_a_form_that_is_read_back
         # cut off, and quoted so badly that it is no JSON
         '{"prompt-following": {"rationale": "all there", "rating": 4}, "fidelity": {"rationale": "blurred", "rating": 2',
         '{"prompt-following": {"rationale": "all there", "rating": 4},\n "fidelity": {"rationale": "blurred", "rating": 2},}',
+        '{"prompt-following": {"rationale": "all there", "rating": 4}, "fidelity": {"rationale": "blurred", "rating": 2}} as {asked}',
         "Prompt following: 4 - all there\nFidelity: 2 (blurred)",
         "1. **Prompt-Following**: 4/5, all there.\n2. **Fidelity**: 2/5, blurred.",
         "- prompt-following rating: 4; all there\n- fidelity score = 2; blurred",
@@ -36,6 +37,14 @@ def test_the_question_names_the_caption_the_aspects_and_a_form_that_is_read_back
 )
 def test_ratings_and_reasons_are_read_from_json_and_from_lines(text):
     assert read(text) == ({"prompt-following": 4.0, "fidelity": 2.0}, {"prompt-following": "all there", "fidelity": "blurred"})
+
+
+def test_a_rating_may_end_a_sentence_and_a_reason_may_hold_braces():
+    assert read("Prompt-following: 4.\nFidelity: 2.5.")[0] == {"prompt-following": 4.0, "fidelity": 2.5}
+    assert read('{"fidelity": {"rationale": "a {blurred} edge", "rating": 2}}\nThat is {all}.') == (
+        {"fidelity": 2.0},
+        {"fidelity": "a {blurred} edge"},
+    )
 
 
 def test_quotes_inside_a_reason_do_not_hide_the_rating():
@@ -52,6 +61,9 @@ def test_what_is_no_rating_from_1_to_5_is_left_out(fidelity):
     assert ratings == {"prompt-following": 4.0}
 
 
-@pytest.mark.parametrize("text", ["", "A fine picture.", "fidelity matters, as 5 of 6 say", "{}", "}{", json.dumps({"other": 3})])
+@pytest.mark.parametrize(
+    "text",
+    ["", "A fine picture.", "fidelity: 1-5", "fidelity: 1 to 5", "fidelity matters, as 5 of 6 say", "{}", "}{", json.dumps({"other": 3})],
+)
 def test_an_answer_without_ratings_has_none(text):
     assert read(text) == ({}, {})
