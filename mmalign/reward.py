@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -64,7 +65,7 @@ class Reward(ABC):
     ) -> Tensor:
         """Scores of shape (B,), float32, on the device of a tensor of images, else on the CPU.
 
-        A score does not depend on the images it shares a batch with. Every distinct prompt is read once.
+        A score does not depend on the images it shares a batch with, nor on an autocast around it. Every distinct prompt is read once.
 
         Args:
             images: a tensor (B, 3, H, W) in [0, 1], or B PIL images or paths, in any iterable.
@@ -81,7 +82,7 @@ class Reward(ABC):
         if differentiable:
             self._check_differentiable(images)
         images, prompts = self.matched(images, prompts)
-        with torch.set_grad_enabled(differentiable):
+        with own_mode(differentiable):
             scores = list(self._by_batch(images, prompts, self.at_once(batch_size), differentiable))
         device = images.device if isinstance(images, Tensor) else torch.device("cpu")
         return torch.cat(scores).to(device) if scores else torch.zeros(0, device=device)
@@ -175,6 +176,19 @@ def listed(images: Images) -> Tensor | list[ImageLike]:
         if not isinstance(image, ImageLike):
             raise ValueError(f"image {place} is a {type(image).__name__}; give PIL images, paths, or one tensor (B, 3, H, W) in [0, 1]")
     return images
+
+
+@contextmanager
+def own_mode(gradients: bool) -> Iterator[None]:
+    """Gradients as asked for, and no autocast of the caller's: a reward says its number format itself."""
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    kinds = {"cpu"} if accelerator is None else {"cpu", accelerator.type}
+    with ExitStack() as stack:
+        stack.enter_context(torch.set_grad_enabled(gradients))
+        for kind in kinds:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
 
 
 def distinct(prompts: Iterable[str] | None) -> tuple[list[str], list[int]]:

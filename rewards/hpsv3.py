@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from mmalign.errors import UserError
-from mmalign.reward import Images
+from mmalign.reward import Images, own_mode
 from mmalign.scorers.checkpoint import locate
 from mmalign.scorers.hpsv3_instruction import INSTRUCTION, REWARD_TOKEN
 from mmalign.scorers.judge import Asked, Judge, Question
@@ -73,7 +73,7 @@ class HPSv3(JudgeReward):
     def distribution(self, images: Images, prompts: str | list[str]) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each picture's score, both (B,) float32 on the CPU; arguments are those of ``score``."""
         images, prompts = self.matched(images, prompts)
-        with torch.no_grad():
+        with own_mode(gradients=False):
             found = [self._outputs(asked).cpu() for _, asked in self._batches(images, prompts, self.batch_size, False)]
         mean, log_deviation = torch.cat([torch.zeros(0, 2), *found]).unbind(1)
         return mean, log_deviation.exp()

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from mmalign.prefetch import prefetch
-from mmalign.reward import Images, Reward, opened
+from mmalign.reward import Images, Reward, opened, own_mode
 
 Item = TypeVar("Item")
 
@@ -67,7 +67,7 @@ def _in_step(rewards: Sequence[Reward], images: Sequence[Any], prompts: list[str
         return [torch.zeros(0) for _ in rewards]
     sizes = [reward.at_once(batch_size) for reward in rewards]
     done, parts = [0 for _ in rewards], [list[Tensor]() for _ in rewards]
-    with ExitStack() as stack, torch.no_grad():
+    with ExitStack() as stack, own_mode(gradients=False):
         source = _closed(stack, prefetch(opened, images, max(reward.workers for reward in rewards), ahead=2 * max(sizes)))
         copies = [Decoded(images, copy) for copy in tee(source, len(rewards))]
         turns = [

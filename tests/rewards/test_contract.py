@@ -65,8 +65,11 @@ def test_a_score_does_not_depend_on_its_batch(reward, images):
     torch.testing.assert_close(reward.score(images, CAPTIONS), alone, rtol=1e-4, atol=1e-4)
 
 
-def test_scoring_twice_gives_the_same(reward, images):
-    assert torch.equal(reward.score(images, CAPTIONS), reward.score(images, CAPTIONS))
+def test_scoring_twice_gives_the_same_also_inside_somebody_s_mixed_precision(reward, images):
+    expected = reward.score(images, CAPTIONS)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        assert torch.equal(reward.score(images, CAPTIONS), expected)
+        assert torch.is_autocast_enabled("cpu")
 
 
 def test_tensors_pictures_and_paths_score_alike(reward, images, tmp_path):
