@@ -143,7 +143,7 @@ class Reward(ABC):
             return None
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
         for place, prompt in enumerate(prompts):
-            if not _is_text(prompt):
+            if self.needs_prompt and not _is_text(prompt):
                 raise ValueError(f"prompt {place} is no text: {prompt!r}")
         if len(prompts) == 1:
             prompts = prompts * total

@@ -134,7 +134,8 @@ def test_prompts_are_needed_where_they_are_and_counted():
 @pytest.mark.parametrize("prompt", [None, 3, ["a"], "half a pair \ud83d"])
 def test_a_prompt_that_is_no_text_is_named(prompt):
     with pytest.raises(ValueError, match="prompt 1 is no text: "):
-        Blind().score(torch.rand(2, 3, 4, 4), ["a", prompt])
+        Brightness().score(torch.rand(2, 3, 4, 4), ["a", prompt])
+    assert len(Blind().score(torch.rand(2, 3, 4, 4), ["a", prompt])) == 2  # it does not read them
 
 
 @pytest.mark.parametrize("size", [0, -1])
