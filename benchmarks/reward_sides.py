@@ -136,7 +136,7 @@ def _reward(plan: dict):
 
     fields = {"pretrained": plan["folder"], "device": plan["device"], "dtype": plan["dtype"], "batch_size": plan["batch_size"]}
     reward = rewards.load("hpsv2", **fields)
-    reward.workers = plan["workers"]
+    reward.workers = reward.workers if plan["workers"] is None else plan["workers"]
     return reward
 
 
