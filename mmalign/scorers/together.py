@@ -15,7 +15,7 @@ from mmalign.reward import Images, Reward, opened, own_mode
 Item = TypeVar("Item")
 
 
-class Decoded(Sequence):
+class Stream(Sequence):
     """Images for one reader: iterating, once, gives them opened; indexing gives them as they were named."""
 
     def __init__(self, images: Sequence[Any], stream: Iterator[Image.Image]) -> None:
@@ -69,7 +69,7 @@ def _in_step(rewards: Sequence[Reward], images: Sequence[Any], prompts: list[str
     done, parts = [0 for _ in rewards], [list[Tensor]() for _ in rewards]
     with ExitStack() as stack, own_mode(gradients=False):
         source = _closed(stack, prefetch(opened, images, max(reward.workers for reward in rewards), ahead=2 * max(sizes)))
-        copies = [Decoded(images, copy) for copy in tee(source, len(rewards))]
+        copies = [Stream(images, copy) for copy in tee(source, len(rewards))]
         turns = [
             _closed(stack, reward._by_batch(copy, prompts, size, False)) for reward, copy, size in zip(rewards, copies, sizes, strict=True)
         ]
