@@ -40,7 +40,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         # the reader has gone, as in `mmalign list | head -1`; what is still buffered has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (OSError, MemoryError, RuntimeError) as error:
+        if (reason := _of_the_machine(error)) is None:
+            raise
+        print(f"error: {reason}", file=sys.stderr)
+        return 2
     return status
+
+
+def _of_the_machine(error: Exception) -> str | None:
+    """What is wrong with the machine rather than with the program, as a sentence; None where it is neither memory nor a file."""
+    first = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
+    # by its name: torch is not imported for this
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in first:
+        said = f" ({first})" if first else ""
+        return f"the memory is not enough{said}; give a smaller batch size, smaller images, or a number format such as bfloat16"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot use {error.filename or 'a file'}: {error.strerror}; check the place and its permissions"
+    return None
 
 
 def _dispatch(words: list[str]) -> int:

@@ -146,3 +146,56 @@ def test_a_reader_that_leaves_early_is_no_error():
     process.stdout.close()
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, b"")
+
+
+class OutOfMemoryError(RuntimeError):
+    """By the name of torch's."""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has"),
+            "the memory is not enough (CUDA out of memory); give",
+        ),
+        (MemoryError(), "the memory is not enough; give a smaller batch size"),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried"),
+            "the memory is not enough ([enforce",
+        ),
+        (PermissionError(13, "Permission denied", "x.json"), "cannot use x.json: Permission denied; check the place"),
+        (OSError(28, "No space left on device"), "cannot use a file: No space left on device"),
+    ],
+)
+def test_what_the_machine_lacks_is_a_sentence(capsys, command, error, said):
+    def failing(words):
+        raise error
+
+    status, out, err = say(capsys, command(failing))
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"error: {said}")
+
+
+QUIET = """
+import warnings
+from mmalign.cli.quiet import quiet
+quiet(pipelines=True)
+import logging
+from diffusers.utils import logging as of_diffusers
+from huggingface_hub.utils import tqdm
+from transformers.utils import logging as of_transformers
+from PIL import Image
+list(of_transformers.tqdm(range(2), desc="Loading weights"))
+list(of_diffusers.tqdm(range(2), desc="Loading pipeline components"))
+logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 1s")
+warnings.warn("Image size (90000000 pixels) exceeds limit of 89478485 pixels, could be", Image.DecompressionBombWarning)
+list(tqdm(range(2), desc="download", name="huggingface_hub.http_get"))
+"""
+
+
+def test_other_libraries_are_silent_but_for_the_bars_of_downloads():
+    result = run(code=QUIET)
+    assert result.returncode == 0, result.stderr
+    assert "download: 100%" in result.stderr
+    assert not any(word in result.stderr for word in ("Loading", "Retrying", "Image size"))

@@ -1,6 +1,7 @@
 """``mmalign evaluate``: compare a base with its aligned self."""
 
 from mmalign.cli.arguments import configuration
+from mmalign.cli.quiet import quiet
 
 USAGE = """usage: mmalign evaluate [CONFIG] [--KEY VALUE ...]
 
@@ -16,6 +17,7 @@ def run(words: list[str]) -> int:
         print(USAGE)
         return 2
     config = configuration("evaluate", "EvaluateConfig", words)
+    quiet(pipelines=True)
     from mmalign.evaluation.run import run as evaluate
 
     print(evaluate(config))

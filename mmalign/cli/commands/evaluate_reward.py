@@ -1,6 +1,7 @@
 """``mmalign evaluate-reward``: scorers against people, and HPSv2's benchmark of generators."""
 
 from mmalign.cli.arguments import configuration
+from mmalign.cli.quiet import quiet
 
 USAGE = """usage: mmalign evaluate-reward [CONFIG] [--KEY VALUE ...]
 
@@ -22,6 +23,7 @@ def run(words: list[str]) -> int:
         print(USAGE)
         return 2
     config = configuration("evaluate-reward", "EvaluateRewardConfig", words)
+    quiet()
     from mmalign.evaluation.agreement.run import run as evaluate_reward
 
     print(evaluate_reward(config))

@@ -1,6 +1,7 @@
 """``mmalign pairs``: preference pairs from a model's own pictures."""
 
 from mmalign.cli.arguments import configuration
+from mmalign.cli.quiet import quiet
 
 USAGE = """usage: mmalign pairs [CONFIG] [--KEY VALUE ...]
 
@@ -16,6 +17,7 @@ def run(words: list[str]) -> int:
         print(USAGE)
         return 2
     config = configuration("pairs", "PairsConfig", words)
+    quiet(pipelines=True)
     from mmalign.pairs import run as pairs
 
     print(pairs(config))

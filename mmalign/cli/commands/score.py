@@ -1,5 +1,6 @@
 """``mmalign score``: images scored by rewards."""
 
+from mmalign.cli.quiet import quiet
 from mmalign.errors import UserError
 
 USAGE = """usage: mmalign score [CONFIG] [IMAGES ...] --rewards NAME [NAME ...] [--prompt TEXT] [--out FILE] [--KEY VALUE ...]
@@ -26,6 +27,7 @@ def run(words: list[str]) -> int:
 
     path, options = _parted(words)
     config = load_config(path, options, ScoreConfig, prog="mmalign score [CONFIG] [IMAGES ...]")
+    quiet()
     from mmalign.scoring.run import run as score
 
     if shown := score(config):

@@ -1,5 +1,6 @@
 """``mmalign train CONFIG``: align a model, or train a reward scorer, as a YAML file says."""
 
+from mmalign.cli.quiet import quiet
 from mmalign.errors import UserError
 
 USAGE = """usage: mmalign train CONFIG [--dry-run] [--KEY VALUE ...]
@@ -19,10 +20,11 @@ def run(words: list[str]) -> int:
     path, *options = words
     if path.startswith("-"):
         raise UserError(f"the configuration file comes first: mmalign train CONFIG {' '.join(words)}")
-    from mmalign.config import load_training
+    from mmalign.config import ScorerRunConfig, load_training
 
     dry_run = "--dry-run" in options
     config = load_training(path, [option for option in options if option != "--dry-run"], prog=f"mmalign train {path}")
+    quiet(pipelines=not isinstance(config, ScorerRunConfig))
     from mmalign.training.run import train
 
     result = train(config, dry_run=dry_run)
