@@ -32,8 +32,13 @@ def first_line(package: str, name: str) -> str:
 
 def nearest(word: str, known: list[str]) -> str:
     """A half sentence that suggests what was meant, or lists what there is."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}."
+    close = difflib.get_close_matches(word, known, n=2, cutoff=0.5)
+    if not close:
+        return f"there are: {', '.join(known)}."
+    # of two that are as near, neither is left out
+    near = [difflib.SequenceMatcher(None, name, word).ratio() for name in close]
+    meant = sorted(close) if near[0] == near[-1] else close[:1]
+    return f"did you mean {' or '.join(map(repr, meant))}?"
 
 
 def load(package: str, name: str) -> Any:
@@ -45,11 +50,21 @@ def load(package: str, name: str) -> Any:
     kind = package.rsplit(".", 1)[-1]
     dotted = name if "." in name else f"{package}.{name}"
     if importlib.util.find_spec(package) is None or not _exists(dotted):
-        raise UserError(f"unknown name {name!r} among {kind}; {nearest(name, names(package))}")
+        raise UserError(f"unknown name {name!r} among {kind}; {_meant(name, package)}")
     module = importlib.import_module(dotted)
     if not hasattr(module, "PLUGIN"):
         raise UserError(f"module {dotted!r} is no plug-in for {kind}: it has no constant PLUGIN that holds its class")
     return module.PLUGIN
+
+
+def _meant(name: str, package: str) -> str:
+    known = names(package)
+    parts = name.replace(",", " ").split()
+    if len(parts) > 1 and set(parts) <= set(known):
+        return f"these are several, write them apart: {' '.join(parts)}"
+    if "." not in name and _is_plugin(name):
+        return f"a module of your own is named with a dot: put {name}.py into a folder, and write FOLDER.{name}"
+    return nearest(name, known)
 
 
 def build(package: str, name: str, fields: dict[str, Any]) -> Any:
@@ -69,6 +84,12 @@ def build(package: str, name: str, fields: dict[str, Any]) -> Any:
 def _folders(package: str) -> list[str]:
     spec = importlib.util.find_spec(package)
     return [] if spec is None else list(spec.submodule_search_locations or [])
+
+
+def _is_plugin(module: str) -> bool:
+    """Whether a module that is in no package has a plug-in, as far as its text tells."""
+    spec = importlib.machinery.PathFinder.find_spec(module)
+    return spec is not None and spec.origin is not None and spec.origin.endswith(".py") and "PLUGIN" in Path(spec.origin).read_text()
 
 
 def _exists(dotted: str) -> bool:

@@ -56,6 +56,23 @@ def test_an_unknown_name_names_the_nearest(package):
         plugins.load(package, "rond")
 
 
+def test_two_names_that_are_as_near_are_both_named():
+    assert plugins.nearest("hps", ["aesthetic", "hpsv2", "hpsv3"]) == "did you mean 'hpsv2' or 'hpsv3'?"
+    assert plugins.nearest("hpsv", ["hpsv2x", "hpsv3"]) == "did you mean 'hpsv3'?"
+
+
+@pytest.mark.parametrize("name", ["round,square", "round square", "round, square"])
+def test_several_names_in_one_word_are_told_apart(package, name):
+    with pytest.raises(UserError, match="these are several, write them apart: round square"):
+        plugins.load(package, name)
+
+
+def test_a_plug_in_that_lies_in_no_package_says_how_to_name_it(package, tmp_path):
+    (tmp_path / "oval.py").write_text("class Oval: ...\nPLUGIN = Oval\n")
+    with pytest.raises(UserError, match=r"put oval.py into a folder, and write FOLDER.oval"):
+        plugins.load(package, "oval")
+
+
 def test_a_far_name_lists_what_there_is(package):
     with pytest.raises(UserError, match="there are: broken, round, square"):
         plugins.load(package, "zzz")

@@ -6,6 +6,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+COMMAND_LINE = "command line"
+"""Where a key comes from that stands in no file."""
 # unknown keys first: a mistyped key is also a missing one
 _ORDER = ("unknown_key", "named")
 
@@ -15,12 +17,14 @@ def sentence(error: ValidationError, origin: Callable[[str], str]) -> str:
 
     Args:
         error: what pydantic says.
-        origin: the place a dotted key came from, "cfg.yaml" or "command line".
+        origin: the place a dotted key came from, "cfg.yaml" or ``COMMAND_LINE``.
     """
     details = sorted(error.errors(), key=lambda e: _ORDER.index(e["type"]) if e["type"] in _ORDER else len(_ORDER))
     key = dotted(details[0])
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
-    return f"{origin(key)}: {_tell(details[0], key)}{more}"
+    where = origin(key)
+    remedy = _remedy(key, where) if details[0]["type"] == "missing" else ""
+    return f"{where}: {_tell(details[0], key)}{remedy}{more}"
 
 
 def dotted(error: ErrorDetails) -> str:
@@ -46,12 +50,25 @@ def _tell(error: ErrorDetails, key: str) -> str:
     return f"{key} is {_shown(error['input'])}, {_expected(error)}"
 
 
+def _remedy(key: str, where: str) -> str:
+    """How to give a key that is missing."""
+    if key.endswith("].name"):
+        return "; write {name: NAME, KEY: VALUE}, with a space after each colon"
+    return f"; give --{key.replace('_', '-')}" if where == COMMAND_LINE and "[" not in key else "; add it"
+
+
 def _expected(error: ErrorDetails) -> str:
     match error["type"]:
         case "model_type" | "model_attributes_type" | "dict_type":
             return "it should be a section of keys"
         case "string_type":
             return "it should be a text (put it in quotes)"
+        case "too_short":
+            return f"it should have {error['ctx']['min_length']} or more"
+        case "list_type":
+            return f"it should be a valid list, as in [{error['input']}]"
+        case "bool_parsing" | "bool_type":
+            return "it should be true or false"
         case "literal_error":
             return f"it should be {error['ctx']['expected']}"
     return error["msg"].split(", unable")[0].replace("Input should", "it should").replace("List should", "the list should")

@@ -33,12 +33,12 @@ def load_config(
     from mmalign.config.overrides import apply
 
     raw = {} if path is None else yaml_file.read(path)
-    source = "command line" if path is None else str(path)
+    source = explain.COMMAND_LINE if path is None else str(path)
     merged, given = apply(raw, kind, overrides, prog)
 
     def origin(key: str) -> str:
         if key in given:
-            return "command line"
+            return explain.COMMAND_LINE
         # a rule about several keys may have been broken by either
         return f"{source} with the command line's options" if any(option.startswith(f"{key}.") for option in given) else source
 

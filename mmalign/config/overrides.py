@@ -42,6 +42,7 @@ def apply(raw: dict[str, Any], kind: type[Section], options: Sequence[str], prog
     raw = _switched(raw, kind, options)
     if not options:
         return raw, set()
+    _refuse_lists_in_pieces(options, kind, raw)
     parsed, rest = tyro.cli(_options(kind, raw), args=list(options), return_unknown_args=True, prog=prog, description=kind.__doc__)
     given = dict(_given(parsed))
     if rest:
@@ -49,6 +50,14 @@ def apply(raw: dict[str, Any], kind: type[Section], options: Sequence[str], prog
     for path, words in given.items():
         raw = _laid(raw, path, _value(_field(kind, raw, path), words, _flag(path)))
     return raw, {".".join(path) for path in given}
+
+
+def _refuse_lists_in_pieces(options: Sequence[str], kind: type[Section], raw: dict[str, Any]) -> None:
+    """Of an option that is given twice the last one counts; of a list that would lose what was given first."""
+    given = [option.partition("=")[0].replace("_", "-") for option in options if option.startswith("--")]
+    for path in _paths(kind, raw):
+        if given.count(_flag(path)) > 1 and item_type(_field(kind, raw, path)) is not None:
+            raise UserError(f"{_flag(path)} is given twice; write all its values after one, as in {_flag(path)} A B")
 
 
 def _switched(raw: dict[str, Any], kind: type[Section], options: Sequence[str]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class RewardsConfig(Section):
         titles = [reward.title for reward in self.rewards]
         for title in titles:
             if titles.count(title) > 1:
-                raise ValueError(f"rewards has {title!r} twice; give each a label of its own")
+                raise ValueError(f"rewards has {title!r} twice; give each a label of its own, as in {{name: {title}, label: LABEL}}")
         return self
 
     def require_rewards(self, key: str, names: Iterable[str]) -> None:
@@ -64,6 +64,13 @@ class ScoreConfig(RewardsConfig):
     device: str | None = Field(None, description="where rewards run that do not say it themselves, such as cuda:1; None = an accelerator")
     dtype: Dtype | None = Field(None, description="number format of rewards that do not say it themselves; None = their default")
     batch_size: int | None = Field(None, ge=1, description="images scored at once by rewards that do not say it; None = their own")
+
+    @model_validator(mode="after")
+    def _every_image_is_a_place(self) -> "ScoreConfig":
+        if not all(word.strip() for word in self.images):
+            # which would be the folder one is in, as of a variable of the shell that is not set
+            raise ValueError("one of the images is an empty word; give a path, or leave it out")
+        return self
 
     @model_validator(mode="after")
     def _one_place_for_prompts(self) -> "ScoreConfig":

@@ -114,7 +114,7 @@ def test_a_mistake_in_the_method_names_its_own_fields(written, method, said):
 
 
 def test_a_missing_key_is_named_and_the_others_counted(written):
-    assert sentence(written("", "seed: 3")).endswith("the key 'model' is missing (and 3 more)")
+    assert sentence(written("", "seed: 3")).endswith("the key 'model' is missing; add it (and 3 more)")
 
 
 def test_files_that_are_no_configuration(tmp_path):

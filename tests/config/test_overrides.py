@@ -104,6 +104,8 @@ def test_another_adapter_has_its_own_options(path):
         (["--method.name", "mapooo"], "method.name: unknown name 'mapooo'"),
         (["--adapter.name", "lorra"], "adapter.name: unknown name 'lorra' among adapters; did you mean 'lora'?"),
         (["--data.columns", "{a"], "--data.columns, line 1: cannot be read as YAML"),
+        (["--train.scale-lr", "maybe"], "train.scale_lr is 'maybe', it should be true or false"),
+        (["--validation.prompts", "a", "--validation.prompts=b"], "--validation.prompts is given twice; write all its values after one"),
     ],
 )
 def test_a_mistake_is_one_sentence(path, options, said):
@@ -134,5 +136,5 @@ def test_an_evaluation_needs_no_file():
     options = ["--pretrained", "shapes/sdxl", "--adapter-path", "x", "--output-dir", "y", "--aligned-to", "ana", "--rewards", "oracle"]
     config = load_config(None, [*options, "{name: taste, label: ana}"], EvaluateConfig)
     assert [reward.title for reward in config.rewards] == ["oracle", "ana"]
-    with pytest.raises(UserError, match="command line: the key 'rewards' is missing"):
+    with pytest.raises(UserError, match="command line: the key 'rewards' is missing; give --rewards"):
         load_config(None, ["--seed", "1"], EvaluateConfig)

@@ -37,7 +37,10 @@ def config(**values):
         ),
         ({"rewards": ["oracle", "oracle"]}, "rewards has 'oracle' twice; give each a label of its own"),
         ({"batch_size": 4}, "none of the rewards has a batch_size; leave batch_size out"),
-        ({"images": []}, "images is []"),
+        ({"images": []}, "images is [], it should have 1 or more"),
+        ({"images": "a.png"}, "images is 'a.png', it should be a valid list, as in [a.png]"),
+        ({"images": ["a.png", " "]}, "one of the images is an empty word; give a path, or leave it out"),
+        ({"rewards": [{"name:oracle": None}]}, "the key 'rewards[0].name' is missing; write {name: NAME, KEY: VALUE}, with a space after"),
         ({"chunk_size": 0}, "chunk_size is 0"),
     ],
 )
