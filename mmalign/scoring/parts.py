@@ -1,11 +1,13 @@
 """Scores saved part by part beside the output, so that a run that was killed goes on where it stood."""
 
+import fcntl
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -47,6 +49,9 @@ class Parts(ABC):
         index = table.column("index").to_numpy()
         return table if (index[1:] > index[:-1]).all() else table.sort_by("index")
 
+    def close(self) -> None:
+        """Lets another run have the place."""
+
 
 class PartsInMemory(Parts):
     """For a run without an output."""
@@ -76,28 +81,66 @@ class PartsOnDisk(Parts):
 
     def __init__(self, out: Path):
         self.out, self.folder = out, out.with_name(f"{out.name}.parts")
-        self._settings = self.folder / "settings.json"
+        self._settings, self._lock = self.folder / "settings.json", self.folder / "lock"
+        self._held: IO[str] | None = None
 
     def begin(self, settings: Mapping[str, Any], overwrite: bool) -> None:
-        """Makes the folder ready: as it is where it was made with the same settings, else new.
+        """Makes the folder ready: as it is where it was made with the same settings, else new. No other run may have it until ``close``.
 
         Args:
             settings: what the scores depend on, as JSON can say it.
             overwrite: give up what is there. A finished output stays until the new one is complete.
 
         Raises:
-            UserError: the output is finished already, or its parts were made with other settings; the message names the key.
+            UserError: the place cannot be written or another run is writing there; the output is finished already, or its parts were
+                made with other settings; the message names the key.
         """
-        before = self._before()
-        replaces = bool(before and before["replaces"])
-        if not overwrite and self.out.exists() and not replaces:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            raise UserError(f"{self.out} is there already; give another --out, or --overwrite to score anew")
-        if before and not overwrite:
-            _compare(before["settings"], json.loads(json.dumps(settings)), self.folder)
-            return
-        shutil.rmtree(self.folder, ignore_errors=True)
-        write_whole(self._settings, json.dumps({"replaces": self.out.exists(), "settings": settings}, indent=1).encode())
+        if self.out.is_dir():
+            raise UserError(f"{self.out} is a folder; give the name of a file as --out")
+        with self._taken():
+            before = self._before()
+            replaces = bool(before and before["replaces"])
+            if not overwrite and self.out.exists() and not replaces:
+                self._empty()
+                raise UserError(f"{self.out} is there already; give another --out, or --overwrite to score anew")
+            if before and not overwrite:
+                _compare(before["settings"], json.loads(json.dumps(settings)), self.folder)
+                return
+            self._empty()
+            write_whole(self._settings, json.dumps({"replaces": self.out.exists(), "settings": settings}, indent=1).encode())
+
+    @contextmanager
+    def _taken(self) -> Iterator[None]:
+        """Locks the folder, which is made where it is not there; where what is done then fails, it is let go."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._held = self._lock.open("w")
+        except OSError as error:
+            raise UserError(f"cannot write {self.out}: {error.strerror}; choose another place as --out") from error
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._held.close()
+            raise UserError(f"another run is writing {self.out}; let it end, or give another --out") from error
+        except OSError:
+            pass  # some file systems have no locks
+        try:
+            yield
+        except UserError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Lets another run have the folder, which is removed if it holds no scores."""
+        if self._held is not None and not self._held.closed:
+            if not self.numbers():
+                shutil.rmtree(self.folder, ignore_errors=True)
+            self._held.close()
+
+    def _empty(self) -> None:
+        for path in self.folder.iterdir():
+            if path != self._lock:
+                path.unlink()
 
     def _before(self) -> dict[str, Any] | None:
         try:
@@ -159,5 +202,5 @@ def _flat(value: Any, key: str = "") -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = "None" if value is None else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}..."

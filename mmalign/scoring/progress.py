@@ -28,7 +28,8 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, *_) -> None:
         self._bar.close()
         if kind is KeyboardInterrupt and self._shown and isinstance(self._parts, PartsOnDisk):
-            raise KeyboardInterrupt(f"interrupted; {self._saved():,} of {self._total:,} images are scored and saved")
+            safe = f"{self._saved():,} of {self._total:,}"
+            raise KeyboardInterrupt(f"interrupted; {safe} images are scored and saved; the same command goes on from there")
 
     def add(self, rows: int) -> None:
         """So many rows more, not saved yet."""

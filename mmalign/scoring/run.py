@@ -40,14 +40,14 @@ def run(config: ScoreConfig) -> str:
         raise UserError("several processes need a place to meet; give --out FILE on a disk that all of them share")
     pictures = open_pictures(config)
     _require_prompts(pictures, _known_needs(config))
-    parts = PartsInMemory() if config.out is None else PartsOnDisk(config.out)
-    if isinstance(parts, PartsOnDisk):
-        processes.agree(pictures.state, lambda: parts.begin(_settings(config, pictures), config.overwrite))
-    processes.take_device()
-    rewards: dict[str, Reward] = {reward.title: reward.build() for reward in config.filled_rewards()}
-    _require_prompts(pictures, {title: reward.needs_prompt for title, reward in rewards.items()})
-    _score(config, pictures, Panel(rewards), parts, processes)
-    return _finished(config, pictures, rewards, parts) if processes.is_main else ""
+    with closing(PartsInMemory() if config.out is None else PartsOnDisk(config.out)) as parts:
+        if isinstance(parts, PartsOnDisk):
+            processes.agree(pictures.state, lambda: parts.begin(_settings(config, pictures), config.overwrite))
+        processes.take_device()
+        rewards: dict[str, Reward] = {reward.title: reward.build() for reward in config.filled_rewards()}
+        _require_prompts(pictures, {title: reward.needs_prompt for title, reward in rewards.items()})
+        _score(config, pictures, Panel(rewards), parts, processes)
+        return _finished(config, pictures, rewards, parts) if processes.is_main else ""
 
 
 def _score(config: ScoreConfig, pictures: Listing, panel: Panel, parts: Parts, processes: Processes) -> None:

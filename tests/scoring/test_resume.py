@@ -86,7 +86,7 @@ def test_a_stopped_run_goes_on_after_the_last_part(score, folder, tmp_path, sett
         with pytest.raises(KeyboardInterrupt) as stopped:
             score(folder, **settings)
     if place != "merge":
-        assert str(stopped.value) == f"interrupted; {12 - again} of 12 images are scored and saved"
+        assert str(stopped.value) == f"interrupted; {12 - again} of 12 images are scored and saved; the same command goes on from there"
     assert not (tmp_path / "s.csv").exists()
     scored()
     score(folder, **settings, workers=0, device="cpu")  # what does not change a score may change
@@ -140,12 +140,12 @@ def begun(score, folder, settings, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"prompt": "a cat"}, 'prompt was null and is "a cat"'),
-        ({"limit": 3}, "limit was null and is 3"),
+        ({"prompt": "a cat"}, 'prompt was None and is "a cat"'),
+        ({"limit": 3}, "limit was None and is 3"),
         ({"chunk_size": 2}, "chunk_size was 5 and is 2"),
         ({"rewards": [{"name": "counted.mean", "shift": 1}]}, "rewards[0].shift was 0.0 and is 1.0"),
         ({"dtype": "bfloat16"}, 'rewards[0].dtype was "float32" and is "bfloat16"'),
-        ({"rewards": ["counted.mean", "oracle"]}, 'rewards[1].name was null and is "oracle"'),
+        ({"rewards": ["counted.mean", "oracle"]}, 'rewards[1].name was None and is "oracle"'),
     ],
 )
 def test_other_settings_are_refused_by_the_key_that_differs(score, folder, settings, change, said):
@@ -180,3 +180,43 @@ def test_an_old_output_stays_until_the_new_one_is_complete(score, folder, tmp_pa
     score(folder, **settings)  # goes on without being told again
     assert scored() == 2
     assert (tmp_path / "s.csv").read_bytes() == whole
+
+
+def test_a_run_has_its_output_for_itself(score, folder, tmp_path, settings, whole, scored, monkeypatch):
+    write = scoring.PartsOnDisk.write
+
+    def meanwhile(*arguments):
+        if arguments[1] == 1:
+            for overwrite in (False, True):
+                with pytest.raises(UserError, match=r"another run is writing .*s.csv; let it end, or give another --out"):
+                    score(folder, **settings, overwrite=overwrite)
+        write(*arguments)
+
+    monkeypatch.setattr(scoring.PartsOnDisk, "write", meanwhile)
+    score(folder, **settings)
+    assert (tmp_path / "s.csv").read_bytes() == whole
+    assert not (tmp_path / "s.csv.parts").exists()
+
+
+def test_a_run_that_scored_nothing_leaves_nothing_that_binds_the_next(score, folder, tmp_path, settings, monkeypatch):
+    with pytest.raises(UserError, match="there is neither a file"):
+        score(folder, **{**settings, "rewards": [{"name": "aesthetic", "pretrained": "./none.pth"}]})
+    assert not (tmp_path / "s.csv.parts").exists()
+    with monkeypatch.context() as patch:
+        stop_at(patch, 0)
+        with pytest.raises(KeyboardInterrupt):
+            score(folder, **settings)
+    score(folder, **{**settings, "limit": 3})
+    assert len((tmp_path / "s.csv").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [("folder.csv", "folder.csv is a folder; give the name of a file as --out"), ("file/s.csv", "s.csv: Not a directory; choose another")],
+)
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_scored(score, folder, tmp_path, settings, scored, place, said):
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=said):
+        score(folder, **{**settings, "out": str(tmp_path / place), "overwrite": True})
+    assert scored() == 0
