@@ -44,7 +44,7 @@ class ScoreConfig(RewardsConfig):
 
     images: list[str] = Field(
         min_length=1,
-        description="files, folders, globs in quotes, webdataset .tar shards, a .parquet, .jsonl or .json file, or a data set on the hub",
+        description="files, folders, globs in quotes, webdataset .tar shards, .parquet, .jsonl, .json or .csv tables, data sets on the hub",
     )
     prompt: str | None = Field(None, description="one prompt for all images; None = each image's own")
     prompts_file: str | None = Field(None, description="prompts in the images' order: .txt, one a line; .jsonl with the key prompt")

@@ -15,6 +15,7 @@ from mmalign import plugins
 from mmalign.data.pair_folder import is_pair_folder, pair_rows
 from mmalign.data.parquet import ParquetTable
 from mmalign.data.rows import exists
+from mmalign.data.separated import SEPARATORS, read_separated
 from mmalign.data.tables import DatasetTable, JsonLinesTable, RowsTable, Table
 from mmalign.errors import UserError
 
@@ -22,10 +23,11 @@ Source = Any
 """A path, a hub id, a `datasets.Dataset` or `DatasetDict`, or a list of dictionaries."""
 
 KINDS = (
-    "a .parquet, .jsonl or .json file, a folder of Parquet files, a folder with one .jsonl file, "
+    "a .parquet, .jsonl, .json, .csv or .tsv file, a folder of Parquet files, a folder with one .jsonl file, "
     "a folder with w/ and l/, or a folder written by save_to_disk"
 )
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_FILES = (".parquet", ".jsonl", ".json", *SEPARATORS)
 _SPLIT_FILE = re.compile(r"(.+?)-\d{5}-of-\d{5}(-[0-9a-f]{16})?")
 
 
@@ -75,7 +77,7 @@ def _open_name(name: str, split: str | None) -> Table:
 
 def _may_be_hub_id(name: str) -> bool:
     # "data/pair" beside an existing folder data/ is a slip in a path, not a reason to go to the network
-    return bool(_HUB_ID.fullmatch(name)) and Path(name).suffix not in (".parquet", ".jsonl", ".json") and not Path(name).parent.exists()
+    return bool(_HUB_ID.fullmatch(name)) and Path(name).suffix not in _FILES and not Path(name).parent.exists()
 
 
 def _open_path(path: Path, split: str | None) -> Table:
@@ -89,6 +91,9 @@ def _open_path(path: Path, split: str | None) -> Table:
         return JsonLinesTable(path)
     if path.suffix == ".json":
         return _open_json(path)
+    if path.suffix.lower() in SEPARATORS:
+        rows = list(read_separated(path))
+        return RowsTable([cells for cells, _ in rows], str(path), path.parent, [origin for _, origin in rows])
     raise UserError(f"{path} is of no known kind; give {KINDS}")
 
 

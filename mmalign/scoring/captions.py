@@ -1,6 +1,5 @@
 """Prompts of image files: a text file beside each, or one table for a folder."""
 
-import csv
 import json
 import os
 from abc import ABC, abstractmethod
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmalign.data.pair_folder import CAPTIONS, PROMPT_KEYS
+from mmalign.data.separated import read_separated
 from mmalign.errors import UserError
 from mmalign.scoring.columns import find_column
 
@@ -104,11 +104,10 @@ def sidecar(path: Path) -> Path | None:
 
 
 def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
-    lines = _text(table).split("\n")
     if table.suffix == ".csv":
-        yield from csv.DictReader(line + "\n" for line in lines)
+        yield from (cells for cells, _ in read_separated(table))
         return
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_text(table).split("\n"), start=1):
         if line.strip():
             yield _parsed(line, f"{table}, line {number}")
 

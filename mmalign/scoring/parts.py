@@ -49,8 +49,9 @@ class Parts(ABC):
         index = table.column("index").to_numpy()
         return table if (index[1:] > index[:-1]).all() else table.sort_by("index")
 
+    @abstractmethod
     def close(self) -> None:
-        """Lets another run have the place."""
+        """Lets another run have the place; nothing of value is lost."""
 
 
 class PartsInMemory(Parts):
@@ -70,6 +71,8 @@ class PartsInMemory(Parts):
 
     def read(self, number: int) -> pa.Table:
         return self._tables[number]
+
+    def close(self) -> None: ...
 
 
 class PartsOnDisk(Parts):

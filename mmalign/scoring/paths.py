@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from functools import cache
 from glob import glob, has_magic
 from pathlib import Path
@@ -62,10 +63,23 @@ def matches(word: str) -> list[Path]:
         return []
     found = sorted(map(Path, glob(str(path), recursive=True)), key=natural)  # noqa: PTH207 (a pattern may be absolute)
     if "**" in word:
-        found = [path for path in found if not path.is_dir()]  # what is in them is matched too
+        found = _once(path for path in found if not path.is_dir())  # what is in folders is matched too
     if not found:
         raise UserError(f"no file matches {word!r}; check the pattern, where ** reaches into subfolders")
     return found
+
+
+def _once(paths: Iterable[Path]) -> list[Path]:
+    """Paths without those that a link to a folder above makes of them, again and again."""
+    kept, known = [], set()
+    folders: dict[Path, list[Path]] = {}
+    for path in paths:
+        folders.setdefault(path.parent, []).append(path)
+    for folder in sorted(folders, key=lambda folder: len(folder.parts)):
+        if (place := os.path.realpath(folder)) not in known:
+            known.add(place)
+            kept += folders[folder]
+    return sorted(kept, key=natural)
 
 
 def files_below(folder: Path, suffixes: frozenset[str]) -> list[Path]:

@@ -103,7 +103,8 @@ class Listing(Pictures):
                 f"there are {total} images but {len(given)} prompts in the file of prompts; give one a line, in the images' order"
             )
         self._total = total if limit is None else min(limit, total)
-        self.told = "\n".join(source.told for source in sources)
+        part = [f"of these the first {self._total:,}"] if self._total < total else []
+        self.told = "\n".join([*(source.told for source in sources), *part])
         self.prompted = given is not None or any(source.prompted for source in sources)
         self.state = digest([str(self._total), *(source.state for source in sources)])
 

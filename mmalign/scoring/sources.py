@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmalign.config import ScoreConfig
 from mmalign.data.pair_folder import CAPTIONS
+from mmalign.data.separated import SEPARATORS
 from mmalign.data.sources import open_source
 from mmalign.errors import UserError
 from mmalign.evaluation.prompts import load_prompts
@@ -17,9 +18,11 @@ from mmalign.scoring.pictures import Listing, Pictures
 from mmalign.scoring.shards import Shards
 from mmalign.scoring.tables import Rows
 
-TABLES = (".parquet", ".jsonl", ".ndjson", ".json")
+TABLES = (".parquet", ".jsonl", ".ndjson", ".json", *SEPARATORS)
+SAVED = ("dataset_dict.json", "state.json")
+"""What `datasets` leaves in a folder it saves to."""
 SHARD = ".tar"
-KINDS = "an image, a folder, a glob in quotes, a .tar shard, or a .parquet, .jsonl or .json file"
+KINDS = "an image, a folder, a glob in quotes, a .tar shard, or a .parquet, .jsonl, .json, .csv or .tsv file"
 
 
 def open_pictures(config: ScoreConfig) -> Listing:
@@ -57,15 +60,22 @@ def _opened(word: str, config: ScoreConfig, roots: list[Path]) -> Iterator[Path 
         elif below := _images_or_shards(path):
             roots.append(path)
             yield from below
-        else:
+        elif _maybe_table(path):
             yield _rows(path, config)
+        else:
+            raise UserError(f"{path} holds no images, no .tar shards and no table; check the path")
 
 
 def _images_or_shards(folder: Path) -> list[Path]:
     """What a folder holds: its images where it has any, else its shards. A folder with neither may be a data set."""
-    if any((folder / name).exists() for name in ("dataset_dict.json", "state.json")):
+    if any((folder / name).exists() for name in SAVED):
         return []
     return files_below(folder, image_suffixes()) or files_below(folder, frozenset([SHARD]))
+
+
+def _maybe_table(folder: Path) -> bool:
+    """Whether a folder without images may be a data set."""
+    return any((folder / name).exists() for name in SAVED) or any(file.suffix in TABLES for file in folder.rglob("*"))
 
 
 def _named(word: str, config: ScoreConfig) -> Rows:

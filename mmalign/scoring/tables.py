@@ -6,6 +6,7 @@ from typing import Any
 from mmalign.data.pair_folder import PROMPT_KEYS
 from mmalign.data.rows import Row
 from mmalign.data.tables import Table
+from mmalign.errors import UserError
 from mmalign.images import ImageSource
 from mmalign.scoring.columns import IMAGE_COLUMNS, find_column
 from mmalign.scoring.pictures import Picture, Pictures, digest
@@ -34,10 +35,12 @@ class Rows(Pictures):
         prompt: column of the prompts; None = found by its name, may then be missing.
 
     Raises:
-        UserError: there is no such column.
+        UserError: there is no such column, or none at all.
     """
 
     def __init__(self, table: Table, image: str | None = None, prompt: str | None = None):
+        if not table.columns:
+            raise UserError(f"{table.name} is empty; give a table with rows")
         self._table = table
         self._image = find_column(table.name, table.columns, image, IMAGE_COLUMNS, "column of images", "image_column")
         self._prompt = find_column(table.name, table.columns, prompt, PROMPT_KEYS, "column of prompts", "prompt_column", needed=False)

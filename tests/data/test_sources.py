@@ -1,5 +1,6 @@
 """One format over every source, and what is said where there is none."""
 
+import csv
 import json
 import sys
 
@@ -50,6 +51,21 @@ def as_json(rows, folder):
     return folder / "pairs.json"
 
 
+def separated(rows, path, delimiter):
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter)
+        writer.writerows([list(rows[0]), [], *(row.values() for row in with_paths(rows, path.parent))])
+    return path
+
+
+def as_csv(rows, folder):
+    return separated(rows, folder / "pairs.csv", ",")
+
+
+def as_tsv(rows, folder):
+    return separated(rows, folder / "pairs.TSV", "\t")
+
+
 def as_saved_dataset(rows, folder):
     datasets.Dataset.from_list(rows).save_to_disk(folder / "saved")
     return folder / "saved"
@@ -93,6 +109,8 @@ SOURCES = [
     as_jsonl,
     as_jsonl_in_folder,
     as_json,
+    as_csv,
+    as_tsv,
     as_saved_dataset,
     as_saved_dict,
     as_dataset,
@@ -211,12 +229,30 @@ def test_a_bad_line_is_named(content, message, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('prompt,image\n"two,\nlines",a.png\na,b.png,c', "line 4 has 3 cells, but the head of the table has 2; write text with commas"),
+        ("prompt,image\na", "line 2 has 1 cells, but the head"),
+        ('prompt,image\na,b\n"a,b.png\n', "line 3 cannot be read .*; close its quotes"),
+        ("prompt,prompt\na,b", "has the column 'prompt' twice"),
+        ("", "is empty"),
+        ("prompt,image\n", "is empty"),
+        (b"prompt,image\n\xff,b", "cannot be read as text .*; save it as UTF-8"),
+    ],
+)
+def test_a_bad_row_of_a_text_table_is_named(content, message, tmp_path):
+    (tmp_path / "pairs.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match=message):
+        load("auto", tmp_path / "pairs.csv")
+
+
+@pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda p: (p / "a.parquet").write_bytes(b"PAR1 no") and p / "a.parquet", "is not a Parquet file, or is truncated"),
         (lambda p: (p / "a.json").write_text("{}") and p / "a.json", "does not hold a list"),
         (lambda p: (p / "a.json").write_text("{") and p / "a.json", "is not JSON"),
-        (lambda p: (p / "a.csv").write_text("a") and p / "a.csv", "is of no known kind; give a .parquet"),
+        (lambda p: (p / "a.xlsx").write_text("a") and p / "a.xlsx", "is of no known kind; give a .parquet"),
         (lambda p: p, "holds no data of a known kind"),
         (lambda p: ((p / "a.jsonl").touch(), (p / "b.jsonl").touch(), p)[-1], r"several .jsonl files \(a.jsonl, b.jsonl\)"),
         (lambda p: "what is this " * 50, "does not exist"),

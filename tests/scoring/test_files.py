@@ -32,8 +32,9 @@ def test_subfolders_are_searched_and_a_link_that_leads_back_does_no_harm(folder)
     (folder / "sub").mkdir()
     (folder / "1.png").rename(folder / "sub" / "1.JPG")
     (folder / "sub" / "back").symlink_to(folder)
-    assert names(listing(folder))[-1] == str(folder / "sub" / "1.JPG")
-    assert len(listing(folder)) == 12
+    for word in (folder, folder / "**"):
+        assert names(listing(word))[-1] == str(folder / "sub" / "1.JPG")
+        assert len(listing(word)) == 12
 
 
 def test_a_folder_s_own_files_come_before_those_of_its_subfolders_each_in_natural_order(tmp_path, images):
@@ -118,6 +119,14 @@ def test_prompts_come_from_the_metadata_of_the_folder(folder, captions, kind):
         listing(folder, prompt_column="txet")
 
 
+def test_metadata_whose_rows_do_not_fit_its_head_is_a_sentence(folder):
+    for file in folder.glob("*.txt"):
+        file.unlink()
+    (folder / "metadata.csv").write_text("file_name,text\n0.png,a cat, white\n")
+    with pytest.raises(UserError, match=r"metadata.csv, line 2 has 3 cells, but the head of the table has 2; write text with commas"):
+        listing(folder)
+
+
 def test_a_prompt_that_is_given_goes_before_those_of_the_images(folder, tmp_path):
     assert listing(folder, prompt="a cat").prompts() == ["a cat"] * 12
     (tmp_path / "prompts.txt").write_text("\n".join(f"cat {number}" for number in range(12)))
@@ -127,6 +136,11 @@ def test_a_prompt_that_is_given_goes_before_those_of_the_images(folder, tmp_path
     (tmp_path / "prompts.txt").write_text("one\ntwo")
     with pytest.raises(UserError, match="there are 12 images but 2 prompts"):
         listing(folder, prompts_file=str(tmp_path / "prompts.txt"))
+
+
+def test_what_is_found_says_how_many_of_it_are_scored(folder):
+    assert listing(folder, limit=12).told == "12 image files, prompts from text files beside them"
+    assert listing(folder, limit=3).told == "12 image files, prompts from text files beside them\nof these the first 3"
 
 
 def test_captions_that_were_asked_for_must_be_there(folder):
@@ -148,7 +162,8 @@ def test_the_state_tells_whether_the_images_are_the_same(folder):
 
 
 def test_an_empty_folder_is_a_sentence(tmp_path):
-    with pytest.raises(UserError, match="holds no data of a known kind"):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError, match="holds no images, no .tar shards and no table; check the path"):
         listing(tmp_path)
 
 

@@ -1,5 +1,6 @@
 """Tables: Parquet, JSON Lines, data sets on disk, webdataset shards."""
 
+import csv
 import io
 import json
 import tarfile
@@ -68,6 +69,22 @@ def test_json_lines_with_paths_from_their_folder(folder, images, captions):
     assert opened(found) == pixels(images)
     assert found.prompts() == captions
     assert found.picture(4).name == "4.png"
+
+
+def test_text_tables_with_prompts_of_several_lines(folder, images):
+    prompts = [f'one, "two"\n{number}' for number in range(12)]
+    with (folder / "rows.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["prompt", "image"], *zip(prompts, (f"{number}.png" for number in range(12)), strict=True)])
+    found = listing(folder / "rows.csv")
+    assert opened(found) == pixels(images)
+    assert found.prompts() == prompts
+
+
+def test_a_table_without_rows_says_so(tmp_path):
+    for name in ("rows.jsonl", "rows.csv"):
+        (tmp_path / name).touch()
+        with pytest.raises(UserError, match=f"{name} is empty; give a table with rows"):
+            listing(tmp_path / name)
 
 
 @pytest.mark.parametrize(

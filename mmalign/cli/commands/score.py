@@ -6,7 +6,7 @@ from mmalign.errors import UserError
 USAGE = """usage: mmalign score [CONFIG] [IMAGES ...] --rewards NAME [NAME ...] [--prompt TEXT] [--out FILE] [--KEY VALUE ...]
 
   CONFIG       YAML file; may be left out where the options say everything
-  IMAGES       files, folders, globs in quotes, .tar shards, a .parquet, .jsonl or .json file, or a data set on the hub;
+  IMAGES       files, folders, globs in quotes, .tar shards, a .parquet, .jsonl, .json or .csv file, or a data set on the hub;
                they stand before the options
   --rewards    names (`mmalign list rewards`), or '{name: ..., its own fields}'
   --prompt     one prompt for all images; left out = their own, from NAME.txt beside NAME.png, or from a column
