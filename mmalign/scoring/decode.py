@@ -16,6 +16,8 @@ from mmalign.scoring.pictures import Picture
 
 PIXELS = 1 << 26
 """Pixels of a group, 256 MiB as PIL holds them; there are two groups at a time."""
+ROWS = 512
+"""Rows of a group at most."""
 
 Item = TypeVar("Item")
 
@@ -71,18 +73,20 @@ def reason(error: Exception) -> str:
     return text.rpartition("; ")[0] or text if isinstance(error, UserError) else text
 
 
-def grouped(decoded: Iterable[Decoded], whole_prompts: bool, pixels: int = PIXELS) -> Iterator[list[Decoded]]:
-    """Neighbors of one chunk together, until they have so many pixels.
+def grouped(decoded: Iterable[Decoded], whole_prompts: bool, pixels: int = PIXELS, count: int = ROWS) -> Iterator[list[Decoded]]:
+    """Neighbors of one chunk together, until they have so many pixels, or are so many.
 
     Args:
         decoded: rows in order.
         whole_prompts: never part rows of one chunk with the same prompt, however large they are.
         pixels: a group ends with the row that reaches this number.
+        count: or with the row that is this one of it.
     """
     group: list[Decoded] = []
     size = 0
     for row in decoded:
-        if group and (row.chunk != group[-1].chunk or (size >= pixels and not (whole_prompts and row.prompt == group[-1].prompt))):
+        full = size >= pixels or len(group) >= count
+        if group and (row.chunk != group[-1].chunk or (full and not (whole_prompts and row.prompt == group[-1].prompt))):
             yield group
             group, size = [], 0
         group.append(row)
@@ -92,11 +96,12 @@ def grouped(decoded: Iterable[Decoded], whole_prompts: bool, pixels: int = PIXEL
 
 
 def decoded_groups(
-    rows: Iterable[tuple[int, int, Picture | UserError]], workers: int, whole_prompts: bool, pixels: int = PIXELS
+    rows: Iterable[tuple[int, int, Picture | UserError]], workers: int, whole_prompts: bool, pixels: int = PIXELS, count: int = ROWS
 ) -> Iterator[list[Decoded]]:
     """Groups of rows, of which the next one is being decoded while the reader works on one."""
     with closing(prefetch(decode, rows, workers, ahead=2 * workers)) as decoded:
-        yield from _one_ahead(grouped(decoded, whole_prompts, pixels)) if workers else grouped(decoded, whole_prompts, pixels)
+        groups = grouped(decoded, whole_prompts, pixels, count)
+        yield from _one_ahead(groups) if workers else groups
 
 
 def _one_ahead(items: Iterator[Item]) -> Iterator[Item]:

@@ -9,6 +9,8 @@ from mmalign.errors import UserError
 from mmalign.reward import Reward
 from mmalign.scoring.decode import Decoded, reason
 
+BATCHES = 8
+
 Outcome = float | Exception
 Units = Sequence[list[Decoded]]
 
@@ -23,6 +25,11 @@ class Panel:
     def __init__(self, rewards: Mapping[str, Reward]):
         self.rewards = rewards
         self._proven: set[str] = set()
+
+    @property
+    def at_once(self) -> int:
+        """Images that are scored between two moves of the bar: some batches, of which the last may be small."""
+        return BATCHES * max(reward.batch_size for reward in self.rewards.values())
 
     @property
     def joint(self) -> bool:
@@ -83,12 +90,14 @@ def _tried(reward: Reward, units: Units) -> dict[int, Outcome]:
         return {}
     try:
         scores = reward.score([row.image for row in rows if row.image is not None], _prompts(rows)).tolist()
-        return {row.index: score for row, score in zip(rows, scores, strict=True)}
     except (UserError, ValueError) as error:
         if len(units) == 1:
             return {row.index: error for row in rows}
-    half = len(units) // 2
-    return _tried(reward, units[:half]) | _tried(reward, units[half:])
+        half = len(units) // 2
+        return _tried(reward, units[:half]) | _tried(reward, units[half:])
+    if len(scores) != len(rows):
+        raise UserError(f"{type(reward).__name__} gave {len(scores)} scores for {len(rows)} images; it should give one for each")
+    return {row.index: score for row, score in zip(rows, scores, strict=True)}
 
 
 def _prompts(rows: list[Decoded]) -> list[str] | None:

@@ -55,7 +55,7 @@ def _score(config: ScoreConfig, pictures: Listing, panel: Panel, parts: Parts, p
     chunks = Chunks(len(pictures), config.chunk_size, pictures.prompts() if panel.joint else None)
     form = schema(panel.rewards)
     workers = processes.threads if config.workers is None else config.workers
-    groups = decoded_groups(_rows(pictures, chunks, parts, processes), workers, whole_prompts=panel.joint)
+    groups = decoded_groups(_rows(pictures, chunks, parts, processes), workers, whole_prompts=panel.joint, count=panel.at_once)
     number, rows = -1, []
     with Progress(parts, chunks, processes.is_main) as progress, closing(groups):
         for group in groups:
@@ -121,6 +121,7 @@ def _finished(config: ScoreConfig, pictures: Listing, rewards: Mapping[str, Rewa
         parts.finish(merged if scored else None)
     if not scored:
         first = table.column("error").drop_null()
-        raise UserError(f"none of the {len(table)} images could be scored{f', the first because: {first[0]}' if len(first) else ''}")
+        because = f", the first because: {first[0]}" if len(first) else ""
+        raise UserError(f"none of the {len(table)} images could be scored{because}; correct that, and give the command again")
     shown = told(table, rewards, pictures.told, everything=config.out is None)
     return shown if config.out is None else f"{shown}\n\n{config.out}"

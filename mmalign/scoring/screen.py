@@ -1,22 +1,27 @@
-"""What a terminal shows of a table of scores."""
+"""What a terminal shows of a table of scores, in its width."""
 
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmalign.reward import Reward
+from mmalign.scoring.terminal import GAP, aligned, cut, plain, width_of
 
-WIDTH = 40
-"""Characters of a name or a prompt."""
+TEXT = 40
+"""Columns of the screen that a name or a prompt takes at most."""
+NARROW = 16
+"""What is left to one at least."""
 NAMED = 3
 FIRST = 5
 ALL = 20
 """Rows that are all shown where there is no file with them."""
 
 
-def told(table: pa.Table, rewards: Mapping[str, Reward], found: str, everything: bool) -> str:
+def told(table: pa.Table, rewards: Mapping[str, Reward], found: str, everything: bool, width: int | None = None) -> str:
     """What was found, the scores in sum, what failed, and the first rows.
 
     Args:
@@ -24,16 +29,32 @@ def told(table: pa.Table, rewards: Mapping[str, Reward], found: str, everything:
         rewards: by title.
         found: what was scored.
         everything: show a longer beginning of the rows, as they are written nowhere.
+        width: columns of the screen; None = those of the terminal, 80 where there is none.
     """
-    parts = [found, summary(table, rewards), failures(table), first_rows(table, list(rewards), ALL if everything else FIRST)]
+    width = width or shutil.get_terminal_size().columns
+    shown = first_rows(table, list(rewards), ALL if everything else FIRST, width)
+    parts = [found, summary(table, rewards, width), alone(table, rewards), failures(table), shown]
     return "\n\n".join(part for part in parts if part)
 
 
-def summary(table: pa.Table, rewards: Mapping[str, Reward]) -> str:
-    """A line per reward: how many scores, mean, standard deviation (of n - 1), least, middle, greatest, unit."""
+def summary(table: pa.Table, rewards: Mapping[str, Reward], width: int) -> str:
+    """A line per reward: how many scores, mean, standard deviation (of n - 1), least, middle, greatest, unit; units below if too wide."""
     head = ["reward", "n", "mean", "std", "min", "median", "max", "unit"]
     rows = [[title, *_statistics(table.column(title)), _unit(reward)] for title, reward in rewards.items()]
-    return aligned([head, *rows], left=(0, len(head) - 1), ruled=True)
+    lines = aligned([head, *rows], left=(0, len(head) - 1))
+    if max(map(width_of, lines)) <= width:
+        return "\n".join(lines)
+    lines = aligned([row[:-1] for row in (head, *rows)], left=(0,))
+    return "\n".join([*lines, "", "units:", *(f"  {row[0]}: {row[-1]}" for row in rows)])
+
+
+def alone(table: pa.Table, rewards: Mapping[str, Reward]) -> str:
+    """A remark where a vote among the images of a prompt had no prompt with two of them."""
+    votes = [title for title, reward in rewards.items() if reward.joint]
+    prompts = table.column("prompt")
+    if not votes or pc.count_distinct(prompts, mode="all").as_py() < len(prompts):
+        return ""
+    return f"{', '.join(votes)}: a vote among the images of one prompt, and no prompt has two; such scores say nothing"
 
 
 def failures(table: pa.Table) -> str:
@@ -42,33 +63,45 @@ def failures(table: pa.Table) -> str:
     if not len(failed):
         return ""
     named = failed.slice(0, NAMED).select(["image", "error"]).to_pylist()
-    lines = [f"  {row['error']}" if row["image"] in row["error"] else f"  {row['image']}: {row['error']}" for row in named]
+    lines = [row["error"] if row["image"] in row["error"] else f"{row['image']}: {row['error']}" for row in named]
     more = [f"  and {len(failed) - NAMED:,} more"] if len(failed) > NAMED else []
-    return "\n".join([f"errors in {len(failed):,} of {len(table):,} rows:", *lines, *more])
+    return "\n".join([f"errors in {len(failed):,} of {len(table):,} rows:", *(f"  {plain(line)}" for line in lines), *more])
 
 
-def first_rows(table: pa.Table, titles: Sequence[str], count: int) -> str:
-    """The first rows with their scores, and how many more there are."""
-    with_prompts = table.column("prompt").null_count < len(table)
-    texts = ["image", "prompt"] if with_prompts else ["image"]
-    rows = [
-        [*(_cut(row[name], end=name == "prompt") for name in texts), *(_number(row[title]) for title in titles)]
-        for row in table.slice(0, count).to_pylist()
-    ]
+def first_rows(table: pa.Table, titles: Sequence[str], count: int, width: int) -> str:
+    """The first rows with their scores, in tables below each other where one is too wide, and how many more rows there are."""
+    rows = table.slice(0, count).to_pylist()
+    texts = ["image", "prompt"] if table.column("prompt").null_count < len(table) else ["image"]
+    scores = {title: [title, *(_number(row[title]) for row in rows)] for title in titles}
+    sizes = {title: GAP + max(map(width_of, cells)) for title, cells in scores.items()}
+    parts = list(_side_by_side(sizes, width - NARROW))
+    named = _named(rows, texts, width - max(sum(sizes[title] for title in part) for part in parts))
+    blocks = [zip(*named, *(scores[title] for title in part), strict=True) for part in parts]
+    tables = ["\n".join(aligned(list(cells), left=range(len(named)))) for cells in blocks]
     more = [f"and {len(table) - count:,} more"] if len(table) > count else []
-    return "\n".join([aligned([[*texts, *titles], *rows], left=range(len(texts)), ruled=True), *more])
+    return "\n".join(["\n\n".join(tables), *more])
 
 
-def aligned(rows: Sequence[Sequence[str]], left: Sequence[int], ruled: bool = False) -> str:
-    """Columns side by side, numbers to the right, those in ``left`` to the left; with a rule below the head where asked for."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) if k in left else cell.rjust(width) for k, (cell, width) in enumerate(zip(row, widths, strict=True)))
-        for row in rows
-    ]
-    if ruled:
-        lines.insert(1, "-" * len(lines[0]))
-    return "\n".join(line.rstrip() for line in lines)
+def _side_by_side(sizes: Mapping[str, int], room: int) -> Iterator[list[str]]:
+    """Neighbors that have room together; one has in any case."""
+    part: list[str] = []
+    for title, size in sizes.items():
+        if part and sum(sizes[other] for other in part) + size > room:
+            yield part
+            part = []
+        part.append(title)
+    yield part
+
+
+def _named(rows: Sequence[Mapping[str, Any]], texts: Sequence[str], room: int) -> list[list[str]]:
+    """Names and prompts of rows below their head, cut to the room there is; prompts are left out where there is too little."""
+    wanted = {text: min(TEXT, max(map(width_of, [text, *(plain(row[text] or "-") for row in rows)]))) for text in texts}
+    if len(texts) == 1 or room < 2 * NARROW + GAP:
+        sizes = {"image": min(wanted["image"], max(NARROW, room))}
+    else:
+        image = min(wanted["image"], max((room - GAP) // 2, room - GAP - wanted["prompt"]))
+        sizes = {"image": image, "prompt": min(wanted["prompt"], room - GAP - image)}
+    return [[text, *(cut(row[text] or "-", size, end=text == "prompt") for row in rows)] for text, size in sizes.items()]
 
 
 def _statistics(column: pa.ChunkedArray) -> list[str]:
@@ -85,11 +118,3 @@ def _unit(reward: Reward) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
-
-
-def _cut(text: str | None, end: bool) -> str:
-    """One line of a text, its end or its beginning left out: of a path the end tells."""
-    line = " ".join((text or "-").split())
-    if len(line) <= WIDTH:
-        return line
-    return f"{line[: WIDTH - 3]}..." if end else f"...{line[3 - WIDTH :]}"

@@ -30,14 +30,17 @@ class Square(Picture):
         return self._prompt
 
 
-def groups(rows, workers=2, whole_prompts=False, pixels=PIXELS):
-    found = [[row.index for row in group] for group in decoded_groups(rows, workers, whole_prompts, pixels)]
+def groups(rows, workers=2, whole_prompts=False, pixels=PIXELS, count=512):
+    found = [[row.index for row in group] for group in decoded_groups(rows, workers, whole_prompts, pixels, count)]
     assert list(chain(*found)) == [index for _, index, _ in rows]
     return found
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_a_group_ends_with_the_row_that_fills_it_and_with_its_chunk(workers):
+    rows = [(index // 5, index, Square(side)) for index, side in enumerate([3, 3, 3, 6, 1, 9, 1, 1])]
+    assert groups(rows, workers, count=2) == [[0, 1], [2, 3], [4], [5, 6], [7]]
+    assert [picture.reads for _, _, picture in rows] == [1] * 8
     rows = [(index // 5, index, Square(side)) for index, side in enumerate([3, 3, 3, 6, 1, 9, 1, 1])]
     assert groups(rows, workers, pixels=18) == [[0, 1], [2, 3], [4], [5], [6, 7]]
     assert [picture.reads for _, _, picture in rows] == [1] * 8
@@ -47,6 +50,7 @@ def test_rows_of_one_prompt_are_not_parted_where_they_must_not_be():
     rows = [(0, index, Square(4, prompt)) for index, prompt in enumerate("aabbbc")]
     assert groups(rows, pixels=16) == [[0], [1], [2], [3], [4], [5]]
     assert groups(rows, whole_prompts=True, pixels=16) == [[0, 1], [2, 3, 4], [5]]
+    assert groups(rows, whole_prompts=True, count=1) == [[0, 1], [2, 3, 4], [5]]
 
 
 def test_what_is_wrong_is_noted_without_its_remedy():

@@ -103,6 +103,15 @@ def test_a_reward_that_refuses_its_first_images_one_and_all_ends_the_run():
     assert column(Panel({"red": Red()}).score(group(13))) == [None]
 
 
+def test_a_reward_that_gives_another_number_of_scores_ends_the_run():
+    class Twice(Red):
+        def score(self, images, prompts=None, **_):
+            return super().score(images, prompts).repeat(2)
+
+    with pytest.raises(UserError, match="Twice gave 4 scores for 2 images; it should give one for each"):
+        Panel({"red": Twice()}).score(group(1, 2))
+
+
 def test_an_error_of_the_machine_ends_the_run():
     class Full(Red):
         def score(self, *_, **__):
