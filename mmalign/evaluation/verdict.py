@@ -30,7 +30,7 @@ def verdict(evaluation: Evaluation) -> str:
     """One sentence: how the aligned model did under the reward it was aligned to."""
     result, name = evaluation.main.result, f'"{evaluation.aligned_to}"'
     rate = percent(result.win_rate)
-    tail = f"({percent(evaluation.confidence).replace('.0', '')} interval {span(result)}, {_count(result.n, 'prompt')})"
+    tail = f"({percent(evaluation.confidence).replace('.0', '')} interval {span(result)}, {counted(result.n, 'prompt')})"
     return {
         "better": f"The aligned model beats its base: it wins {rate} of comparisons under {name} {tail}.",
         "no measurable difference": f"No measurable difference under {name}: "
@@ -45,7 +45,7 @@ def remarks(evaluation: Evaluation) -> list[str]:
     found.append(control_sentence(evaluation))
     found += [share_sentence(share) for share in evaluation.shares]
     if evaluation.main.result.n < FEW:
-        found.append(f"With {_count(evaluation.main.result.n, 'prompt')} the intervals are too narrow; use some hundreds.")
+        found.append(f"With {counted(evaluation.main.result.n, 'prompt')} the intervals are too narrow; use some hundreds.")
     if evaluation.diversity and reading(evaluation.diversity.difference.low, evaluation.diversity.difference.high, 0) == "worse":
         before, after = evaluation.diversity.base.value, evaluation.diversity.aligned.value
         found.append(f"Images of one prompt are more alike than before: diversity fell by {percent(1 - after / before)}.")
@@ -81,5 +81,6 @@ def _witnesses(rows: list[Comparison]) -> str:
     return f"Under rewards that were not used for the labels: {'; '.join(said)}."
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """``1 pair``, ``12 pairs``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -7,6 +7,19 @@ from pathlib import Path
 from mmalign.errors import UserError
 
 
+def check_folder(folder: Path) -> None:
+    """Makes a folder, before hours are spent on what shall lie in it.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryDirectory(prefix=".report-", dir=folder).cleanup()
+    except OSError as error:
+        raise UserError(f"cannot write into {folder}: {error.strerror}; choose another output_dir") from error
+
+
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     """Writes files by name into a folder: all are made before the first one changes, and each is replaced whole.
 

@@ -65,13 +65,23 @@ def test_the_table_of_a_folder(run):
 
 def test_the_published_generators_stand_below(folders):
     rows = published_rows("hpsv2", {"version": "2.1"})
-    found = Benchmark("hpsv2", "mine", 100, [summarize(style, [0.31, 0.32], 2, 100) for style in STYLES], 31.5, rows)
+    found = Benchmark("hpsv2", "mine", 100, [summarize(style, [0.31, 0.32], 2, 100) for style in STYLES], 31.5, rows, "runs/mine.pt")
     lines = _benchmark(found).splitlines()
-    assert lines[0] == "HPSv2's benchmark of generators under 'hpsv2', times 100; ± is over groups of 80 prompts"
-    assert lines[2].split() == ["generator", *STYLES, "average"]
-    assert lines[4].split() == ["mine", *["31.50", "±", "0.00"] * 4, "31.50"]
-    assert lines[5].split()[-5:] == ["33.26", "32.07", "31.63", "28.38", "31.34"]
-    assert len(lines) == 5 + 22
+    said = " ".join(lines[: lines.index("")])
+    assert said.startswith("HPSv2's benchmark of generators under 'hpsv2': Mean scores times 100; ± is the standard deviation")
+    assert said.endswith("The weights here are runs/mine.pt; the other generators were scored by the published ones.")
+    table = lines[lines.index("") + 1 :]
+    assert table[0].split() == ["generator", *STYLES, "average"]
+    assert [line.split() for line in table[2:4]] == [["mine", *["31.50"] * 5], ["±", *["0.00"] * 4]]
+    assert table[4].split()[-5:] == ["33.26", "32.07", "31.63", "28.38", "31.34"]
+    assert len(table) == 4 + 22
+    assert max(map(len, lines)) <= 80
+
+
+def test_scores_without_the_published_scale_keep_the_digits_that_count():
+    found = Benchmark("clip_score", "f" * 40, 1, [summarize(style, [0.31234567, 0.3], 2, 1) for style in STYLES], 0.0311234, [])
+    row = next(line for line in _benchmark(found).splitlines() if line.startswith("..."))
+    assert row.split() == ["..." + "f" * 25, *["0.3062"] * 4, "0.03112"]
 
 
 def test_hpsv2s_scores_are_shown_times_a_hundred(run, painted, in_place_of):
@@ -109,7 +119,7 @@ def test_a_missing_picture_stops_the_run_or_is_counted(folders, run):
     (found,) = run(on_broken="skip").benchmarks
     assert [(row.images, row.mean) for row in found.styles][-1] == (1, 40)
     assert found.average == np.mean([10, 20, 20, 30, 30, 40, 40])
-    assert "1 of 8 pictures have no score and count nowhere." in _benchmark(found)
+    assert "1 of 8 pictures have no score and count nowhere." in " ".join(_benchmark(found).split())
 
 
 def break_prompts(folders, text):
@@ -144,7 +154,9 @@ def test_the_command_prints_and_writes_the_table(folders, painted, capsys):
     words += ["--benchmark-prompts", str(folders / "prompts"), "--output-dir", str(folders / "out")]
     assert main(["evaluate-reward", *words]) == 0
     printed = capsys.readouterr().out
-    assert "15.00 ± 0.00  25.00 ± 0.00  35.00 ± 0.00  45.00 ± 0.00" in printed
+    own, spread = (line.split() for line in printed.splitlines() if line.startswith(("...", "  ±")))
+    assert own[1:] == ["15", "25", "35", "45", "30"]
+    assert spread == ["±", "0", "0", "0", "0"]
     record = json.loads((folders / "out" / "report.json").read_text())
     assert record["judgments"] is None
     assert record["benchmarks"][0]["average"] == 30

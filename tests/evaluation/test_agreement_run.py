@@ -14,6 +14,7 @@ from mmalign.config import EvaluateRewardConfig, from_mapping
 from mmalign.errors import UserError
 from mmalign.evaluation.agreement.run import evaluate_rewards
 from mmalign.evaluation.agreement.saved_scores import SavedScores
+from mmalign.evaluation.agreement.words import calibrated
 from mmalign.shapes import captions
 from mmalign.shapes.render import render
 from mmalign.shapes.scene import Scene
@@ -264,6 +265,44 @@ def test_a_scorer_without_scores_is_a_sentence(config, tmp_path):
         found(config, source=str(source))
 
 
+def test_a_row_that_a_scorer_refuses_is_named(config, painted, monkeypatch):
+    score = painted.score
+
+    def refusing(self, images, prompts):
+        if "b" in prompts:
+            raise ValueError("b is no prompt")
+        return score(self, images, prompts)
+
+    monkeypatch.setattr(painted, "score", refusing)
+    with pytest.raises(UserError, match=r"Painted cannot score row 1 \('b'\): b is no prompt"):
+        found(config)
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_scored(config, painted, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot write into .*file/out: Not a directory; choose another output_dir"):
+        found(config, output_dir=str(tmp_path / "file" / "out"))
+    assert painted.calls == []
+
+
+def test_two_runs_at_once_keep_each_other_s_scores(tmp_path):
+    first, second = (SavedScores(tmp_path, "scorer", {}) for _ in range(2))
+    first.put("a", (1.0,))
+    second.put("b", (2.0,))
+    first.save()
+    second.save()
+    both = SavedScores(tmp_path, "scorer", {})
+    assert (both.get("a"), both.get("b")) == ((1.0,), (2.0,))
+
+
+def test_a_scorer_no_better_than_a_coin_elsewhere_has_no_temperature(config, tmp_path):
+    validation = write_ranked(tmp_path, [("v", [1, 2], [100, 150])], "val.json")
+    (agreement,) = found(config, validation_source=str(validation)).agreements
+    assert calibrated(agreement.calibration, agreement.unit) == (
+        "temperature infinite (fitted on 1 pair): there the scorer is no better than a coin, so every pair is taken to be even"
+    )
+
+
 def test_a_scorer_that_counts_wrongly_is_a_sentence(config, painted, monkeypatch):
     monkeypatch.setattr(painted, "score", lambda self, images, prompts: torch.zeros(2))
     with pytest.raises(UserError, match="Painted gave 2 scores for 9 images; it should give one for each"):
@@ -298,13 +337,16 @@ def test_the_command_prints_and_writes_what_was_found(tmp_path, painted, capsys)
     words += ["--by", "kind", "--output-dir", str(tmp_path / "out"), "--resamples", "200"]
     assert main(["evaluate-reward", *words]) == 0
     printed = capsys.readouterr().out
-    assert '"known.painted" prefers the image that people preferred in 62.5% of 8 decided pairs' in printed
-    assert '"colorfulness" prefers the image that people preferred in' in printed
-    row = next(line for line in printed.splitlines() if line.startswith("known.painted") and "dropped, over pairs" in line)
-    assert row.split()[-1] == "-"
-    assert "62.5%" in row
-    assert "calibration: temperature" in printed
+    said = " ".join(printed.split())
+    assert '"known.painted" prefers the image that people preferred in 62.5% of 8 decided pairs' in said
+    assert '"colorfulness" prefers the image that people preferred in' in said
+    rows = [line.split() for line in printed.splitlines() if line.startswith(("known.painted", "colorfulness", "ties dropped, over pairs"))]
+    # side by side, the better one first, then each by itself
+    assert [rows[0][:2], rows[1][0], rows[2][-1]] == [["known.painted", "62.5%"], "colorfulness", "-"]
+    assert rows[2][4] == "62.5%"
+    assert "calibration: temperature" in said
     assert printed.splitlines()[-1] == str(tmp_path / "out" / "report.html")
+    assert all(len(line) <= 80 or str(tmp_path) in line for line in printed.splitlines())
 
     record = json.loads((tmp_path / "out" / "report.json").read_text())
     assert [row["name"] for row in record["agreements"]] == ["known.painted", "colorfulness"]
@@ -314,10 +356,11 @@ def test_the_command_prints_and_writes_what_was_found(tmp_path, painted, capsys)
     assert record["config"]["by"] == ["kind"]
 
     page = Page((tmp_path / "out" / "report.html").read_text())
+    assert "2 scorers beside each other on" in page.text
     for part in ("62.5%", "Accuracy of known.painted", "known.painted by source", "Calibration", "Configuration", "Versions"):
         assert part in page.text
     dots = [attributes["cx"] for tag, attributes in page.tags if attributes.get("class") == "dot"]
-    assert dots[0] == "62.50%"
+    assert dots[0] == dots[2] == "62.50%"
     labels = [attributes["aria-label"] for tag, attributes in page.tags if tag == "svg" and "aria-label" in attributes]
     assert sum(label.startswith("calibration of") for label in labels) == 2
 
@@ -340,13 +383,14 @@ def test_published_numbers_stand_beside_a_whole_test_set(tmp_path, painted, caps
     words += ["--validation-source", str(tmp_path / "val.jsonl"), "--output-dir", str(tmp_path / "out"), "--resamples", "200"]
     assert main(["evaluate-reward", *words]) == 0
     printed = capsys.readouterr().out
-    assert '"pickscore" prefers the image that people preferred in 50.0% of 500 decided pairs of Pick-a-Pic v1 test_unique' in printed
-    assert "The weights here are runs/mine; the published numbers are of the published ones." in printed
+    said = " ".join(printed.split())
+    assert '"pickscore" prefers the image that people preferred in 50.0% of 500 decided pairs of Pick-a-Pic v1 test_unique' in said
+    assert "The weights here are runs/mine; the published numbers are of the published ones." in said
     row = next(line for line in printed.splitlines() if "ties half right" in line)
-    assert "70.5% (PickScore, arXiv 2305.01569)" in row
-    assert "HPSv3                         72.8%  rule not stated (unverified)" in printed
-    assert "Published on Pick-a-Pic v1 test_unique:" in printed
-    assert "Expert human" in printed
+    assert row.split()[-1] == "70.5%"
+    assert "Published on Pick-a-Pic v1 test_unique: PickScore, arXiv 2305.01569; ties half right, over pairs: PickScore 70.5%" in said
+    assert "README of hpsv3 1.0.0; rule not stated (unverified): HPSv3 72.8%, HPS v2 63.8%" in said
+    assert max(len(line) for line in printed.splitlines() if str(tmp_path) not in line) <= 80
     page = Page((tmp_path / "out" / "report.html").read_text())
     assert "Published on Pick-a-Pic v1 test_unique" in page.text
 
@@ -364,6 +408,6 @@ def test_embedded_rewards_agree_with_the_world_they_measure(tmp_path, capsys):
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
     words = ["--rewards", "oracle", "colorfulness", "--source", str(tmp_path / "pairs.jsonl"), "--output-dir", str(tmp_path / "out")]
     assert main(["evaluate-reward", *words, "--resamples", "200"]) == 0
-    printed = capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
     assert '"oracle" prefers the image that people preferred in 100.0% of 12 decided pairs' in printed
     assert "With 12 prompts the intervals are too narrow" in printed

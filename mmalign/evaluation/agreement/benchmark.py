@@ -38,6 +38,7 @@ class Benchmark:
         scale: what scores were multiplied by.
         average: mean over all pictures of all styles.
         published: generators with their published means by style and their average, for this scorer; empty where there are none.
+        own_weights: where the scorer's weights come from, if not from the place they were published at.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Benchmark:
     styles: list[StyleScore]
     average: float
     published: list[tuple[str, tuple[float, ...]]]
+    own_weights: str | None = None
 
 
 def benchmark_examples(images: Path, prompts: Path) -> dict[str, list[Example]]:

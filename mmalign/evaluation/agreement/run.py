@@ -23,7 +23,7 @@ from mmalign.evaluation.agreement.scoring import score_examples
 from mmalign.evaluation.agreement.table import text_table
 from mmalign.evaluation.record import plain
 from mmalign.evaluation.versions import this_command, versions
-from mmalign.evaluation.write import write_files
+from mmalign.evaluation.write import check_folder, write_files
 
 Scores = list[tuple[float, ...] | None]
 
@@ -44,6 +44,7 @@ def evaluate_rewards(config: EvaluateRewardConfig, progress: bool = True) -> Fin
     started = time.perf_counter()
     main, validation = _judged_sources(config)
     pictures = benchmark_examples(config.benchmark_images, config.benchmark_prompts) if config.benchmark_images else {}
+    check_folder(config.output_dir)
     known: Judgments | None = None
     agreements, benchmarks = [], []
     for reward in config.rewards:
@@ -88,7 +89,7 @@ def _scorer(config: EvaluateRewardConfig, reward: RewardConfig, progress: bool) 
     """Scores of examples by one reward, which is built once, and only if there is something to score."""
     saved = SavedScores(config.output_dir / "scores", reward.title, {"name": reward.name, **reward.fields()})
     build = functools.cache(reward.build)
-    return lambda examples: score_examples(build, examples, saved, config.on_broken, progress)
+    return lambda examples: score_examples(build, examples, saved, config.on_broken, reward.title if progress else None)
 
 
 def _judged(found: Rankings, scored: Callable[[Any], Scores], reward: RewardConfig) -> Judged:
@@ -126,4 +127,5 @@ def _benchmark(
         styles=[summarize(style, scores[style], len(examples), scale) for style, examples in pictures.items()],
         average=average(list(scores.values()), scale),
         published=published_rows(reward.name, reward.fields()) if scale == PUBLISHED_SCALE else [],
+        own_weights=_own_weights(reward),
     )

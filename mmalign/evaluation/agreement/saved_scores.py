@@ -48,8 +48,9 @@ class SavedScores:
             self.save()
 
     def save(self) -> None:
-        """Writes what is new. Raises UserError where the disk is full."""
+        """Writes what is new, beside what another run has written meanwhile. Raises UserError where the disk is full."""
         if len(self._scores) > self._saved:
+            self._scores = (_read(self.path) if self.path.exists() else {}) | self._scores
             lines = [json.dumps({"key": key, "scores": list(map(_finite, scores))}) for key, scores in self._scores.items()]
             write_whole(self.path, ("\n".join(lines) + "\n").encode())
         self._saved, self._since = len(self._scores), time.monotonic()
@@ -57,7 +58,7 @@ class SavedScores:
 
 def key_of(example: Example) -> str:
     """What the scores of an example depend on: its prompt and its images, files by their place, size and time of writing."""
-    parts = [example.prompt.encode(), *map(_identity, example.images)]
+    parts = [example.prompt.encode(errors="surrogatepass"), *map(_identity, example.images)]
     return _digest(b"".join(len(part).to_bytes(8, "big") + part for part in parts))
 
 

@@ -33,7 +33,7 @@ def score_examples(
     examples: Sequence[Example],
     saved: SavedScores,
     on_broken: OnBroken = "raise",
-    progress: bool = True,
+    bar: str | None = None,
 ) -> list[tuple[float, ...] | None]:
     """K scores for each example, in the units of the reward; NaN where it gave none, None where an image cannot be read.
 
@@ -42,13 +42,17 @@ def score_examples(
     Args:
         reward: builds the reward, which is called only if there is something to score.
         on_broken: stop at an image that cannot be read, or leave its example out.
+        bar: what the bar is called; None = none is shown.
 
     Raises:
-        UserError: an image cannot be read and ``on_broken`` is "raise", or the reward returns another number of scores than asked for.
+        UserError: an image cannot be read and ``on_broken`` is "raise", or the reward refuses an example, or returns another number of
+            scores than asked for.
         KeyboardInterrupt: with a message that says where the scores so far are.
     """
     results: list[tuple[float, ...] | None] = [None] * len(examples)
     scorer: Reward | None = None
+    # on a terminal only
+    progress = tqdm(total=len(examples), desc=bar, unit="row", disable=True if bar is None else None)
     try:
         for few in _batches(_opened(examples, saved, results, progress)):
             if few[0].error and on_broken == "raise":
@@ -58,23 +62,26 @@ def score_examples(
                 # a vote is among the images of one example, not of all that share its prompt
                 for part in ([item] for item in few) if scorer.joint else (few,):
                     _score(scorer, part, saved, results)
+            progress.update(len(few))
     except KeyboardInterrupt as stopped:
         raise KeyboardInterrupt(f"stopped; the scores so far are in {saved.path}, and the same command goes on from there") from stopped
     finally:
+        progress.close()
         saved.save()
     return results
 
 
-def _opened(examples: Sequence[Example], saved: SavedScores, results: list, progress: bool) -> Iterator[_Opened]:
+def _opened(examples: Sequence[Example], saved: SavedScores, results: list, progress: tqdm) -> Iterator[_Opened]:
     """The examples that have to be scored, opened in threads; the places of the others are filled."""
 
     def missing() -> Iterator[tuple[int, str, Example]]:
-        for place in tqdm(range(len(examples)), desc="score", unit="row", disable=not progress):
+        for place in range(len(examples)):
             example = examples[place]
             key = key_of(example)
             known = saved.get(key)
             if known is not None and len(known) == len(example.images):
                 results[place] = known
+                progress.update()
             else:
                 yield place, key, example
 
@@ -106,7 +113,14 @@ def _batches(items: Iterator[_Opened]) -> Iterator[list[_Opened]]:
 def _score(reward: Reward, few: list[_Opened], saved: SavedScores, results: list[tuple[float, ...] | None]) -> None:
     images = list(chain.from_iterable(item.images for item in few))
     prompts = [item.prompt for item in few for _ in item.images]
-    scores = reward.score(images, prompts).tolist()
+    try:
+        scores = reward.score(images, prompts).tolist()
+    except ValueError as error:
+        if len(few) == 1:
+            raise UserError(f"{type(reward).__name__} cannot score row {few[0].place} ({few[0].prompt!r}): {error}") from error
+        for item in few:  # which of them it is
+            _score(reward, [item], saved, results)
+        return
     if len(scores) != len(images):
         raise UserError(f"{type(reward).__name__} gave {len(scores)} scores for {len(images)} images; it should give one for each")
     start = 0
