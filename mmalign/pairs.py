@@ -17,6 +17,7 @@ from mmalign.data.schema import Example
 from mmalign.data.write import write_pickapic, write_ranked
 from mmalign.errors import UserError
 from mmalign.evaluation.prompts import load_prompts
+from mmalign.evaluation.write import check_folder
 from mmalign.reward import Reward
 
 Sampler = Callable[[Sequence[str], Sequence[int]], Tensor]
@@ -63,13 +64,13 @@ def sample_pairs(
         progress: show a bar.
 
     Raises:
-        UserError: fewer than two pictures per prompt, or no pair is left.
+        UserError: fewer than two pictures per prompt, a reward refuses pictures, or no pair is left.
     """
     if per_prompt < 2:
         raise UserError(f"per_prompt is {per_prompt}; a pair needs two pictures or more")
     requests = [(index, draw) for index in range(len(prompts)) for draw in range(per_prompt)]
     make = _ranking if rankings else _pair
-    pictures, kept, first = torch.empty(0), 0, 0
+    pictures, kept, first, unscored = torch.empty(0), 0, 0, 0
     with tqdm(total=len(requests), desc="drawing candidates", unit="image", disable=not progress) as bar:
         for start in range(0, len(requests), batch_size):
             part = requests[start : start + batch_size]
@@ -78,15 +79,17 @@ def sample_pairs(
             bar.update(len(part))
             while len(pictures) >= per_prompt:
                 group, pictures = pictures[:per_prompt], pictures[per_prompt:]
-                pair = make(prompts[first], first, group, _scores(group, prompts[first], labels), labels, min_gap)
-                first += 1
+                scores = _scores(group, prompts[first], labels)
+                unscored += int((~scores.isfinite()).any(-1).sum())
+                pair = make(prompts[first], first, group, scores, labels, min_gap)
+                first, kept = first + 1, kept + (pair is not None)
+                bar.set_postfix({"kept": f"{kept} of {first}"} | ({"pictures without a score": unscored} if unscored else {}))
                 if pair is not None:
-                    kept += 1
-                    bar.set_postfix(kept=f"{kept} of {first}")
                     yield pair
     if not kept:
-        remedy = "draw more, or lower min_gap"
-        raise UserError(f"none of {len(prompts)} prompts gave pictures whose scores differ by more than {min_gap:g}; {remedy}")
+        where = f" ({unscored} of {len(requests)} pictures got no score)" if unscored else ""
+        remedy = "draw more, or lower min_gap" if unscored < len(requests) else "look at what the rewards say of one picture"
+        raise UserError(f"none of {len(prompts)} prompts gave pictures whose scores differ by more than {min_gap:g}{where}; {remedy}")
 
 
 def _draw(sampler: Sampler, prompts: list[str], seeds: list[int]) -> Tensor:
@@ -96,29 +99,67 @@ def _draw(sampler: Sampler, prompts: list[str], seeds: list[int]) -> Tensor:
 
 def _scores(pictures: Tensor, prompt: str, labels: Mapping[str, Label]) -> Tensor:
     """Scores (k, number of rewards) of a prompt's pictures, all in one call, since a reward may be a vote among them."""
-    return torch.stack([label.reward.score(pictures.float() / 255, prompt) for label in labels.values()], dim=-1)
+    scores = []
+    for title, label in labels.items():
+        try:
+            scores.append(label.reward.score(pictures.float() / 255, prompt))
+        except ValueError as error:
+            raise UserError(f"{title} cannot score pictures of the prompt {prompt!r}: {error}") from error
+    return torch.stack(scores, dim=-1)
 
 
 def run(config: PairsConfig) -> Path:
-    """Draws and labels as configured, and writes the pairs; returns the file."""
-    family = pipelines.configured(config.model)
-    family.pipe.to(PartialState().device)
-    call = {"num_inference_steps": config.num_inference_steps, "guidance_scale": config.guidance_scale}
+    """Draws and labels as configured, and writes the pairs; returns the file.
+
+    Raises:
+        UserError: the file is there already or cannot be written, or prompts, rewards or the model cannot be used.
+        KeyboardInterrupt: the pairs drawn before it are in the file, if there are any; the message says so.
+    """
+    if config.output.exists() and not config.overwrite:
+        raise UserError(f"{config.output} is there already; give another --output, or --overwrite to draw anew")
+    check_folder(config.output.parent)
+    prompts = load_prompts(config.prompts)[: config.limit]
     labels = {
         reward.title: Label(reward.build(), config.weights.get(reward.title, 1.0), reward.title in config.never_worse)
         for reward in config.rewards
     }
+    settings = {"per_prompt": config.per_prompt, "min_gap": config.min_gap, "batch_size": config.batch_size, "seed": config.seed}
+    drawn = _Drawn(sample_pairs(_sampler(config), prompts, labels, rankings=config.keep == "ranking", **settings))
+    if config.keep == "ranking":
+        write_ranked(drawn, config.output)
+    else:
+        write_pickapic(drawn, config.output, seed=config.seed)
+    if drawn.stopped:
+        raise KeyboardInterrupt(f"interrupted; the {config.keep}s drawn so far, {drawn.count}, are in {config.output}")
+    return config.output
+
+
+class _Drawn:
+    """Examples, of which those before Ctrl-C are all, so that their file is finished."""
+
+    def __init__(self, examples: Iterator[Example]):
+        self._examples, self.count, self.stopped = examples, 0, False
+
+    def __iter__(self) -> Iterator[Example]:
+        try:
+            for example in self._examples:
+                self.count += 1
+                yield example
+        except KeyboardInterrupt:
+            self.stopped = True
+            if not self.count:
+                raise
+
+
+def _sampler(config: PairsConfig) -> Sampler:
+    family = pipelines.configured(config.model)
+    family.pipe.to(PartialState().device)
+    call = {"num_inference_steps": config.num_inference_steps, "guidance_scale": config.guidance_scale}
 
     def sampler(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         return family.sample(prompts, seeds, batch_size=len(prompts), **call)
 
-    chosen = load_prompts(config.prompts)[: config.limit]
-    settings = {"per_prompt": config.per_prompt, "min_gap": config.min_gap, "batch_size": config.batch_size}
-    if config.keep == "ranking":
-        write_ranked(sample_pairs(sampler, chosen, labels, seed=config.seed, rankings=True, **settings), config.output)
-    else:
-        write_pickapic(sample_pairs(sampler, chosen, labels, seed=config.seed, **settings), config.output, seed=config.seed)
-    return config.output
+    return sampler
 
 
 def picture_seed(seed: int, index: int, draw: int, per_prompt: int) -> int:
@@ -127,7 +168,7 @@ def picture_seed(seed: int, index: int, draw: int, per_prompt: int) -> int:
 
 
 def _pair(prompt: str, index: int, pictures: Tensor, scores: Tensor, labels: Mapping[str, Label], min_gap: float) -> Example | None:
-    """The pair with the largest gap in the label among those that the vetoes allow.
+    """The pair with the largest gap in the label among those that the vetoes allow, pictures without a score left out.
 
     Args:
         pictures: (k, 3, H, W) uint8.
@@ -137,7 +178,7 @@ def _pair(prompt: str, index: int, pictures: Tensor, scores: Tensor, labels: Map
     vetoes = torch.tensor([label.never_worse for label in labels.values()])
     gap = total[:, None] - total[None, :]
     worse = (scores[:, None] < scores[None, :]) & vetoes
-    gap = gap.masked_fill(worse.any(-1), -torch.inf)
+    gap = gap.masked_fill(worse.any(-1) | gap.isnan(), -torch.inf)
     best, worst = divmod(int(gap.argmax()), len(total))
     if not gap[best, worst] > min_gap:
         return None
@@ -146,7 +187,7 @@ def _pair(prompt: str, index: int, pictures: Tensor, scores: Tensor, labels: Map
 
 
 def _ranking(prompt: str, index: int, pictures: Tensor, scores: Tensor, labels: Mapping[str, Label], min_gap: float) -> Example | None:
-    """All the pictures by their label, the best first; equal ones in the order they were drawn in."""
+    """All the pictures by their label, the best first; equal ones in the order they were drawn in; None where one has no score."""
     total, order = _total(scores, labels).sort(descending=True, stable=True)
     if not total[0] - total[-1] > min_gap:
         return None

@@ -122,3 +122,72 @@ def test_the_command(tmp_path, capsys):
     assert "no effect on a ranking" in capsys.readouterr().err
     assert main([*words, "--never-worse", "oracle"]) == 2
     assert "'oracle'" in capsys.readouterr().err
+    before = (tmp_path / "out.parquet").read_bytes()
+    assert main([*words, "--output", str(tmp_path / "out.parquet")]) == 2
+    assert "out.parquet is there already; give another --output, or --overwrite to draw anew" in capsys.readouterr().err
+    assert (tmp_path / "out.parquet").read_bytes() == before
+    assert main([*words, "--output", str(tmp_path / "out.csv")]) == 2
+    assert "but a Parquet file is written; let its name end in .parquet" in capsys.readouterr().err
+    assert main([*words, "--output", str(tmp_path / "prompts.txt" / "out.parquet")]) == 2
+    assert "cannot write into" in capsys.readouterr().err
+
+
+class Partly(Channel):
+    """No score for pictures that are more green than red."""
+
+    def _score(self, images, prompts):
+        red, green = images[:, 0].mean((1, 2)), images[:, 1].mean((1, 2))
+        return red.masked_fill(green > red, torch.nan)
+
+
+def test_pictures_without_a_score_are_in_no_pair():
+    pairs = list(sample_pairs(sampler, PROMPTS, {"partly": Label(Partly(0))}, per_prompt=8, progress=False))
+    assert len(pairs) == len(PROMPTS)
+    for pair in pairs:
+        assert all(color[0] >= color[1] for color in colors(pair))
+    rankings = list(sample_pairs(sampler, PROMPTS, {"partly": Label(Partly(0))}, per_prompt=2, rankings=True, progress=False))
+    assert 0 < len(rankings) < len(PROMPTS)
+    assert all(color[0] >= color[1] for ranking in rankings for color in colors(ranking))
+
+
+def test_a_reward_without_any_score_says_so():
+    class Silent(Channel):
+        def _score(self, images, prompts):
+            return torch.full((len(images),), torch.nan)
+
+    with pytest.raises(UserError, match=r"\(24 of 24 pictures got no score\); look at what the rewards say of one picture"):
+        list(sample_pairs(sampler, PROMPTS, {"silent": Label(Silent(0))}, progress=False))
+
+
+def test_a_prompt_that_a_reward_refuses_is_named():
+    class Choosy(Channel):
+        def _score(self, images, prompts):
+            raise ValueError("that is no caption")
+
+    with pytest.raises(UserError, match=r"choosy cannot score pictures of the prompt 'prompt 0': that is no caption"):
+        list(sample_pairs(sampler, PROMPTS, {"choosy": Label(Choosy(0))}, progress=False))
+
+
+@pytest.mark.parametrize(("calls", "kept"), [(3, 2), (1, 0)])
+def test_ctrl_c_keeps_the_pairs_that_are_drawn(tmp_path, monkeypatch, capsys, calls, kept):
+    def drawing(config):
+        left = iter(range(calls - 1))
+
+        def draw(prompts, seeds):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return sampler(prompts, seeds)
+
+        return draw
+
+    monkeypatch.setattr("mmalign.pairs._sampler", drawing)
+    out = tmp_path / "out.parquet"
+    words = ["--model.pretrained", "none", "--prompts", "shapes/tuning", "--limit", "6", "--rewards", "colorfulness"]
+    assert main(["pairs", *words, "--output", str(out)]) == 130
+    said = capsys.readouterr().err.splitlines()[-1]
+    if kept:
+        assert said == f"interrupted; the pairs drawn so far, {kept}, are in {out}"
+        assert len(data.load("pickapic", out)) == kept
+    else:
+        assert said == "interrupted"
+        assert list(tmp_path.iterdir()) == []

@@ -58,6 +58,14 @@ class PairsConfig(DrawingConfig):
         Path("pairs.parquet"), description="Parquet file to write, pairs in Pick-a-Pic's columns, rankings in those of the reader ranked"
     )
 
+    overwrite: bool = Field(False, description="draw anew where the output is there already")
+
+    @model_validator(mode="after")
+    def _the_output_is_parquet(self) -> "PairsConfig":
+        if self.output.suffix != ".parquet":
+            raise ValueError(f"output is {str(self.output)!r}, but a Parquet file is written; let its name end in .parquet")
+        return self
+
     @model_validator(mode="after")
     def _named_rewards_are_there(self) -> "PairsConfig":
         self.require_rewards("weights", self.weights)

@@ -17,7 +17,7 @@ def check_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryDirectory(prefix=".report-", dir=folder).cleanup()
     except OSError as error:
-        raise UserError(f"cannot write into {folder}: {error.strerror}; choose another output_dir") from error
+        raise UserError(f"cannot write into {folder}: {error.strerror}; choose another place") from error
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:

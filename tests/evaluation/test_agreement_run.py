@@ -280,7 +280,7 @@ def test_a_row_that_a_scorer_refuses_is_named(config, painted, monkeypatch):
 
 def test_a_place_that_cannot_be_written_is_told_before_anything_is_scored(config, painted, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"cannot write into .*file/out: Not a directory; choose another output_dir"):
+    with pytest.raises(UserError, match=r"cannot write into .*file/out: Not a directory; choose another place"):
         found(config, output_dir=str(tmp_path / "file" / "out"))
     assert painted.calls == []
 
