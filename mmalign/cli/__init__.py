@@ -10,14 +10,14 @@ from mmalign.errors import UserError
 from mmalign.plugins import nearest
 
 COMMANDS = {
-    "demo": "the whole job on the embedded world: pairs, training, evaluation, report; no GPU, no download",
-    "pairs": "draw pictures with a model, score them, keep the best against the worst as preferences",
+    "demo": "the whole job on the embedded world; no GPU, no download",
+    "pairs": "draw pictures, score them, keep pairs or rankings",
     "train": "align a model, or train a reward scorer, as a YAML file says",
-    "score": "score images with rewards: files, folders, tables, shards; one GPU or many",
-    "evaluate": "compare a base with its aligned self: win rates with intervals, pictures, report",
-    "evaluate-reward": "compare scorers with people: accuracy, ties, calibration; HPSv2's benchmark of generators",
+    "score": "score images with rewards: files, folders, tables, shards",
+    "evaluate": "a base against its aligned self: win rates, pictures, report",
+    "evaluate-reward": "scorers against people; HPSv2's benchmark of generators",
     "list": "what there is: methods, families, rewards, datasets",
-    "shapes": "the embedded world: build its models, or draw a sheet of its pictures",
+    "shapes": "the embedded world: build its models, draw its pictures",
 }
 
 

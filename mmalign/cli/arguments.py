@@ -26,10 +26,15 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see `{self.prog} --help`")
 
 
-def configuration(command: str, kind: str, words: Sequence[str]) -> Any:
-    """The configuration, of a class of ``mmalign.config``, that ``[CONFIG] [--KEY VALUE ...]`` says."""
+def configuration(command: str, kind: str, words: Sequence[str], usage: str) -> Any:
+    """The configuration, of a class of ``mmalign.config``, that ``[CONFIG] [--KEY VALUE ...]`` says; ``usage`` is that of the command."""
     from mmalign import config
 
     path = None if words[0].startswith("-") else words[0]
     options = words if path is None else words[1:]
-    return config.load_config(path, options, getattr(config, kind), prog=f"mmalign {command} [CONFIG]")
+    return config.load_config(path, options, getattr(config, kind), prog=f"mmalign {command} [CONFIG]", about=about(usage))
+
+
+def about(usage: str) -> str:
+    """What a command says of itself, without the line of usage above and the mention of ``--help`` below."""
+    return usage.partition("\n\n")[2].rpartition("\n\n")[0]

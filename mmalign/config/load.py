@@ -16,7 +16,11 @@ Kind = TypeVar("Kind", bound=Section)
 
 
 def load_config(
-    path: str | Path | None, overrides: Sequence[str] = (), kind: type[Kind] = RunConfig, prog: str = "mmalign train CONFIG"
+    path: str | Path | None,
+    overrides: Sequence[str] = (),
+    kind: type[Kind] = RunConfig,
+    prog: str = "mmalign train CONFIG",
+    about: str | None = None,
 ) -> Kind:
     """A configuration from a YAML file with options of the command line laid over it.
 
@@ -25,6 +29,7 @@ def load_config(
         overrides: options such as ``["--train.learning-rate", "1e-5"]``.
         kind: the class of the configuration.
         prog: the command, for ``--help``.
+        about: what ``--help`` says above the keys; None = the docstring of ``kind``.
 
     Raises:
         UserError: no such file, bad YAML, an unknown or missing key, a value of the wrong kind; the message is one sentence.
@@ -34,7 +39,7 @@ def load_config(
 
     raw = {} if path is None else yaml_file.read(path)
     source = explain.COMMAND_LINE if path is None else str(path)
-    merged, given = apply(raw, kind, overrides, prog)
+    merged, given = apply(raw, kind, overrides, prog, about)
 
     def origin(key: str) -> str:
         if key in given:

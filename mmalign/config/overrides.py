@@ -28,12 +28,18 @@ log = logging.getLogger(__name__)
 NAMED = ("adapter", "method", "scorer")
 
 
+LONG = 40
+"""Letters of choices that stand beside an option; more stand in its description."""
+
+
 class _Given(tuple[str, ...]):
     """The words after an option."""
 
 
-def apply(raw: dict[str, Any], kind: type[Section], options: Sequence[str], prog: str) -> tuple[dict[str, Any], set[str]]:
-    """The file's mapping with the options laid over it, and the dotted keys that were given.
+def apply(
+    raw: dict[str, Any], kind: type[Section], options: Sequence[str], prog: str, about: str | None = None
+) -> tuple[dict[str, Any], set[str]]:
+    """The file's mapping with the options laid over it, and the dotted keys that were given. ``about`` stands in the help, above the keys.
 
     Raises:
         UserError: an unknown option (with the nearest one), a missing or superfluous value.
@@ -43,7 +49,7 @@ def apply(raw: dict[str, Any], kind: type[Section], options: Sequence[str], prog
     if not options:
         return raw, set()
     _refuse_lists_in_pieces(options, kind, raw)
-    parsed, rest = tyro.cli(_options(kind, raw), args=list(options), return_unknown_args=True, prog=prog, description=kind.__doc__)
+    parsed, rest = tyro.cli(_options(kind, raw), args=list(options), return_unknown_args=True, prog=prog, description=about or kind.__doc__)
     given = dict(_given(parsed))
     if rest:
         raise UserError(_unknown(rest, [_flag(path) for path in _paths(kind, raw)]))
@@ -106,24 +112,28 @@ def _part(kind: type[Section], name: str, value: Any) -> type[Section] | None:
 
 def _option(info: FieldInfo, value: Any) -> Any:
     """The annotation from which tyro makes an option: any number of words, kept as they are; the help shows the value in force."""
-    required = info.is_required() and value is None
-    shown = "required" if required else str(info.get_default(call_default_factory=True) if value is None else value)
+    shown = info.get_default(call_default_factory=True) if value is None else value
+    hint = "(required)" if info.is_required() and value is None else f"(default: {shown if shown not in ([], {}) else 'none'})"
+    metavar, text = _metavar(info), info.description or ""
+    if len(metavar) > LONG:
+        metavar, text = "NAME", f"{text}; one of {metavar.replace('|', ', ')}"
     spec = PrimitiveConstructorSpec(
-        nargs="*", metavar=_metavar(info), instance_from_str=_Given, is_instance=lambda _: True, str_from_instance=lambda _: [shown]
+        nargs="*", metavar=metavar, instance_from_str=_Given, is_instance=lambda _: True, str_from_instance=lambda _: [str(shown)]
     )
-    return Annotated[Any, spec, tyro.conf.arg(help=info.description or "")]
+    return Annotated[Any, spec, tyro.conf.arg(help=text, help_behavior_hint=hint)]
 
 
 def _metavar(info: FieldInfo) -> str:
+    """What an option takes. That it may be None is said by the description, which tells what that means."""
     if item_type(info) is not None:
         return "VALUE ..."
     literals = [part for part in (info.annotation, *get_args(info.annotation)) if get_origin(part) is Literal]
     choices = [str(choice) for literal in literals for choice in get_args(literal)]
-    return "|".join([*choices, *sorted(_word(kind) for kind in members(info.annotation) - {Literal})])
+    return "|".join([*choices, *sorted(_word(kind) for kind in members(info.annotation) - {Literal, NoneType})])
 
 
 def _word(kind: Any) -> str:
-    known = {NoneType: "None", str: "TEXT", float: "NUMBER", int: "INTEGER", bool: "true/false", Path: "PATH"}
+    known = {str: "TEXT", float: "NUMBER", int: "INTEGER", bool: "true/false", Path: "PATH", dict: "{KEY: VALUE}"}
     return known.get(kind, getattr(kind, "__name__", str(kind)))
 
 

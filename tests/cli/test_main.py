@@ -45,6 +45,31 @@ def test_help_names_every_command(capsys):
     assert say(capsys, "--help")[1] == out
 
 
+@pytest.mark.parametrize("command", [[], ["score"], ["evaluate-reward"], ["pairs"]])
+def test_help_fits_80_columns(capsys, command):
+    _, out, _ = say(capsys, *command)
+    assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("score", 'mmalign score fox.png --prompt "a red fox" --rewards hpsv2'),
+        ("evaluate-reward", "--dataset pickapic_v1_test_unique --output-dir"),
+        ("pairs", "--rewards hpsv2 --keep ranking --output rankings.parquet"),
+    ],
+)
+def test_the_help_of_a_command_begins_with_examples(capsys, command, said):
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    out = capsys.readouterr().out
+    assert not end.value.code
+    assert said in out[: out.index("--rewards VALUE")]
+    assert said in say(capsys, command)[1]
+    assert "(required)" in out
+    assert "None|" not in out
+
+
 def test_version(capsys):
     assert say(capsys, "--version")[:2] == (0, f"mmalign {__version__}\n")
 

@@ -84,4 +84,4 @@ def test_shared_keys_reach_rewards_that_others_are_made_of(tmp_path, monkeypatch
 def test_help_names_the_choices_of_a_key_that_may_be_left_open(capsys):
     with pytest.raises(SystemExit):
         load_config(None, ["--help"], ScoreConfig)
-    assert "--dtype float32|bfloat16|float16|None" in capsys.readouterr().out
+    assert "--dtype float32|bfloat16|float16 " in capsys.readouterr().out

@@ -16,7 +16,7 @@ def run(words: list[str]) -> int:
     if not words:
         print(USAGE)
         return 2
-    config = configuration("evaluate", "EvaluateConfig", words)
+    config = configuration("evaluate", "EvaluateConfig", words, USAGE)
     quiet(pipelines=True)
     from mmalign.evaluation.run import run as evaluate
 

@@ -3,10 +3,16 @@
 from mmalign.cli.arguments import configuration
 from mmalign.cli.quiet import quiet
 
-USAGE = """usage: mmalign pairs [CONFIG] [--KEY VALUE ...]
+USAGE = """usage: mmalign pairs [CONFIG] --rewards NAME ... [--KEY VALUE ...]
 
-  CONFIG       YAML file; may be left out where the options say everything
-  --KEY VALUE  change a key, for instance --model.pretrained shapes/sdxl --rewards oracle --output pairs.parquet
+Preferences from a model's own pictures: best against worst, or all ranked.
+
+  CONFIG       YAML file with the keys below, in place of options or before them
+  --rewards    names (`mmalign list rewards`), or '{name: ..., its own fields}'
+
+  mmalign pairs --model.pretrained shapes/sdxl --rewards oracle
+  mmalign pairs --model.pretrained MODEL --prompts prompts.txt --per-prompt 8 \\
+    --rewards hpsv2 --keep ranking --output rankings.parquet
 
 `mmalign pairs --help` lists every key with its unit and its default."""
 
@@ -16,7 +22,7 @@ def run(words: list[str]) -> int:
     if not words:
         print(USAGE)
         return 2
-    config = configuration("pairs", "PairsConfig", words)
+    config = configuration("pairs", "PairsConfig", words, USAGE)
     quiet(pipelines=True)
     from mmalign.pairs import run as pairs
 

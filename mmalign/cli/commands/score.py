@@ -1,19 +1,28 @@
 """``mmalign score``: images scored by rewards."""
 
+from mmalign.cli.arguments import about
 from mmalign.cli.quiet import quiet
 from mmalign.errors import UserError
 
-USAGE = """usage: mmalign score [CONFIG] [IMAGES ...] --rewards NAME [NAME ...] [--prompt TEXT] [--out FILE] [--KEY VALUE ...]
+USAGE = """usage: mmalign score [CONFIG] [IMAGES ...] --rewards NAME ... [--KEY VALUE ...]
 
-  CONFIG       YAML file; may be left out where the options say everything
-  IMAGES       files, folders, globs in quotes, .tar shards, a .parquet, .jsonl, .json or .csv file, or a data set on the hub;
-               they stand before the options
+Scores images under prompts, by one reward or several.
+
+  IMAGES       files, folders, globs in quotes, .tar shards, tables (.parquet,
+               .jsonl, .json, .csv), data sets on the hub; before the options
   --rewards    names (`mmalign list rewards`), or '{name: ..., its own fields}'
-  --prompt     one prompt for all images; left out = their own, from NAME.txt beside NAME.png, or from a column
-  --out        .parquet, .csv or .jsonl; a run that was stopped goes on where it stood when the same command is given again
-  --KEY VALUE  any other key, for instance --prompt-column caption --dtype bfloat16
+  --prompt     one prompt for all images; left out = their own, from NAME.txt
+               beside NAME.png, metadata of the folder, or a column
+  --out        .parquet, .csv or .jsonl; a run that was stopped goes on where
+               it stood when the same command is given again
+  CONFIG       YAML file with the keys below, in place of options or before them
 
-On several GPUs or machines: torchrun --nproc-per-node 8 -m mmalign score ..., or accelerate launch -m mmalign score ...
+  mmalign score fox.png --prompt "a red fox" --rewards hpsv2
+  mmalign score pictures --rewards hpsv2 pickscore --out scores.csv
+  mmalign score rows.parquet --prompt-column caption --rewards hpsv2 --out s.csv
+  mmalign score pictures --prompt "a red fox" --rewards aesthetic \\
+    "{name: hpsv2, version: '2.0', label: hps20}" hpsv2
+  torchrun --nproc-per-node 8 -m mmalign score a/ --rewards hpsv2 --out s.csv
 
 `mmalign score --help` lists every key with its unit and its default."""
 
@@ -26,7 +35,7 @@ def run(words: list[str]) -> int:
     from mmalign.config import ScoreConfig, load_config
 
     path, options = _parted(words)
-    config = load_config(path, options, ScoreConfig, prog="mmalign score [CONFIG] [IMAGES ...]")
+    config = load_config(path, options, ScoreConfig, prog="mmalign score [CONFIG] [IMAGES ...]", about=about(USAGE))
     quiet()
     from mmalign.scoring.run import run as score
 
