@@ -60,7 +60,7 @@ def _options() -> argparse.Namespace:
     add("--device", default="cpu", help="cpu, or cuda")
     add("--threads", type=int, default=1, help="of torch, in every process")
     add("--workers", type=int, help="threads that open images ahead, which only mmalign has; none = its own default")
-    add("--repeats", type=int, default=3, help="timed rounds, of which the median counts")
+    add("--repeats", type=int, default=3, help="timed rounds, of which the fastest counts")
     add("--sides", nargs="+", choices=SIDES, default=list(SIDES), help="what to measure; a side whose package is missing says so")
     add("--peer-path", type=Path, help="folder of the peers' packages, before all others on their path")
     add("--hpsv2-python", default=sys.executable, help="interpreter that has hpsv2")
