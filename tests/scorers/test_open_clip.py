@@ -102,7 +102,7 @@ def test_every_published_tag_is_one_that_we_can_prepare_pictures_for():
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ("ViT-L-15:openai", "no architecture 'ViT-L-15'; did you mean 'ViT-L-16'"),
+        ("ViT-L-15:openai", "no architecture 'ViT-L-15'; did you mean 'ViT-L-14' or 'ViT-L-16'"),
         ("ViT-L-14:opena1", "no weights 'opena1' of ViT-L-14; did you mean 'openai'"),
         ("ViT-L-14:openai", "cannot download ViT-L-14:openai .*give the file with arch='ViT-L-14-quickgelu'"),
         ("hf-hub:owner/name", "cannot get open_clip_config.json of owner/name from the hub"),

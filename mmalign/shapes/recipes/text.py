@@ -31,12 +31,12 @@ def tokenizer():
 
     words = sorted({word for text in prompts("seen") for word in text.split()})
     letters = sorted(ByteLevel.alphabet())
-    merges = _merges([[*word[:-1], f"{word[-1]}</w>"] for word in words])
+    merges = byte_pairs([[*word[:-1], f"{word[-1]}</w>"] for word in words])
     tokens = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters), *map("".join, merges)]
     return CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=merges, model_max_length=LENGTH)
 
 
-def _merges(words: list[list[str]]) -> list[tuple[str, str]]:
+def byte_pairs(words: list[list[str]]) -> list[tuple[str, str]]:
     """Byte-pair merges that make each word one token: the most frequent pair first, the last in the alphabet where several are."""
     merges = []
     while any(len(word) > 1 for word in words):
