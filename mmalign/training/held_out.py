@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from mmalign.config import HeldOutConfig
 from mmalign.errors import UserError
@@ -34,7 +35,7 @@ def pair_sums(logits: Tensor, ranks: Tensor) -> Tensor:
 
 
 class HeldOut:
-    """Logs the share of pairs in the right order, ties in the labels left out, before the first step, at intervals and after the last.
+    """Logs and shows the share of pairs in the right order, without ties in the labels: before the first step, at intervals, at the end.
 
     Averaged weights are measured, where there are any. All processes take part.
 
@@ -51,7 +52,11 @@ class HeldOut:
     def __call__(self, step: int, log: RunLog) -> None:
         last = self.run.config.max_train_steps
         if step in (0, last) or (self.config.steps and step % self.config.steps == 0):
-            log.write(step, self.measure())
+            measured = self.measure()
+            log.write(step, measured)
+            if self.run.accelerator.is_main_process:
+                share, margin = 100 * measured[ACCURACY], measured[MARGIN]
+                tqdm.write(f"step {step}: {share:.1f}% of the held-out pairs in the right order, mean margin {margin:.4g}")
 
     @torch.no_grad()
     def measure(self) -> dict[str, float]:

@@ -39,10 +39,13 @@ def building(
         held_out: preferences to measure on that are already there, in place of ``config.evaluation.source``.
     """
     objective = config.method.build()
-    reward = load_scorer(config.scorer, accelerator)
+    # mistakes in the data are told before gigabytes are loaded
     examples = load_examples(config.data) if examples is None else examples
     check_candidates(objective, examples[0])
     check_label(objective, examples[0])
+    if held_out is None and config.evaluation.source is not None:
+        held_out = load_examples(config.evaluation)
+    reward = load_scorer(config.scorer, accelerator)
     dataset = ScorerRows(examples[:rows], reward.prepare, objective)
     if config.data.in_memory:
         dataset.keep(accelerator.is_main_process)
@@ -90,9 +93,7 @@ def unwatched(step: int, log: RunLog) -> None:
 def watching(run: Run, config: ScorerRunConfig, held_out: Sequence[Example] | None, reward: ClipReward, collate: Collate):
     """What measures on held-out preferences, where there are any."""
     if held_out is None:
-        if config.evaluation.source is None:
-            return unwatched
-        held_out = load_examples(config.evaluation)
+        return unwatched
     rows = ScorerRows(held_out, reward.prepare)
     if config.evaluation.in_memory:
         rows.keep(run.accelerator.is_main_process)

@@ -20,7 +20,7 @@ def test_pairs_by_hand():
     assert pair_sums(logits, ranks).tolist() == [2.5, (2 + 1 - 1) + (0 - 4), 5]
 
 
-def test_it_is_the_accuracy_of_the_reward_over_all_pairs(scorer_run, bases):
+def test_it_is_the_accuracy_of_the_reward_over_all_pairs(scorer_run, bases, capsys):
     held_out = [*graded(5), *graded(4, candidates=3, seed=2), *graded(3, seed=3)]
     config = scorer_run(evaluation={"batch_size": 4}, train={"max_train_steps": 1})
     line = json.loads((train(config, held_out=held_out) / "metrics.jsonl").read_text().splitlines()[0])
@@ -32,6 +32,8 @@ def test_it_is_the_accuracy_of_the_reward_over_all_pairs(scorer_run, bases):
     assert line["step"] == 0
     assert line["eval_rewards/accuracies"] == sum(margin > 0 for margin in margins) / len(margins)
     assert line["eval_rewards/margins"] == pytest.approx(sum(margins) / len(margins), rel=1e-4, abs=1e-4)
+    said = f"step 0: {100 * line['eval_rewards/accuracies']:.1f}% of the held-out pairs in the right order, mean margin "
+    assert sum(said in shown for shown in capsys.readouterr().out.splitlines()) == 1
 
 
 def test_averaged_weights_are_measured_and_saved(scorer_run):

@@ -238,6 +238,13 @@ def test_what_cannot_train_is_refused(scorer_run, changes, said):
         train(config)
 
 
+@pytest.mark.parametrize("part", ["data", "evaluation"])
+def test_missing_preferences_are_told_before_a_model_is_loaded(scorer_run, monkeypatch, tmp_path, part):
+    monkeypatch.setattr("mmalign.training.scorer.load_scorer", lambda *_: pytest.fail("it was loaded"))
+    with pytest.raises(UserError, match=r"none.parquet does not exist"):
+        train(scorer_run(**{part: {"source": str(tmp_path / "none.parquet")}}), examples=graded(4) if part == "evaluation" else None)
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_broken_picture_is_one_sentence_also_from_a_worker(scorer_run, workers):
     examples = [*graded(5), Example("a", (b"no picture", Image.new("RGB", (8, 8))), origin="row 5")]
