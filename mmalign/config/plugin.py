@@ -74,7 +74,7 @@ def plugin_config(base: type[PluginConfig], name: str) -> type[PluginConfig]:
         UserError: there is no such plug-in, or one of its fields has a name that the section needs itself.
     """
     plugin = plugins.load(base.package, name)
-    fields = _fields(plugin)
+    fields = fields_of(plugin)
     if taken := base.reserved() & fields.keys():
         raise UserError(f"{name!r} cannot be configured: its field {min(taken)!r} has a name that the configuration uses itself")
     title = f"{getattr(plugin, '__name__', name)}Config"
@@ -108,7 +108,7 @@ def section_of(base: type[PluginConfig], name: Any) -> type[PluginConfig]:
         raise PydanticCustomError("named", "{reason}", {"reason": str(error)}) from error
 
 
-def _fields(plugin: Any) -> dict[str, Any]:
+def fields_of(plugin: Any) -> dict[str, Any]:
     """Annotation and pydantic field of each parameter of a class."""
     described = {p.arg_name: p.description for p in docstring_parser.parse_from_object(plugin).params}
     fields = {}

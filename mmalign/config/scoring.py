@@ -20,7 +20,7 @@ class RewardsConfig(Section):
     """Rewards, each under a title of its own."""
 
     rewards: list[Annotated[SerializeAsAny[RewardConfig], BeforeValidator(named(RewardConfig))]] = Field(
-        min_length=1, description="rewards to score with: names, or {name: ..., its own fields}"
+        min_length=1, description="rewards to score with: names, or {name: ..., its own fields} (`mmalign list rewards NAME`)"
     )
 
     @model_validator(mode="after")

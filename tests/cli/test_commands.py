@@ -143,3 +143,38 @@ def test_score_takes_a_file_with_images_over_it_and_prints_nothing_where_there_i
 def test_score_alone_shows_how(capsys):
     assert main(["score"]) == 2
     assert "mmalign score [CONFIG] [IMAGES ...]" in capsys.readouterr().out
+
+
+def test_list_tells_the_fields_of_one_reward(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["list", "rewards", "hpsv2"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "[cosine, -1 to 1, Apache-2.0, arXiv 2306.09341, xswu/HPSv2]" in out
+    assert "fields, as in {name: hpsv2, version: ...}" in out
+    text = " ".join(out.split())
+    assert "pretrained: hub id or folder that holds the checkpoint of the version" in text
+    assert "(default: 'xswu/HPSv2')" in text
+    assert main(["list", "methods", "dpo"]) == 0
+    assert "beta:" in capsys.readouterr().out
+    assert main(["list", "rewards", "oracle"]) == 0
+    assert capsys.readouterr().out.endswith("no fields\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(["rewards", "hpsv"], "did you mean 'hpsv2' or 'hpsv3'?"), (["families", "sd"], "families have no fields")]
+)
+def test_list_of_what_is_not_there_is_a_sentence(capsys, words, said):
+    assert main(["list", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_list_wraps_its_lines_on_a_terminal_only(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    main(["list", "rewards"])
+    lines = capsys.readouterr().out.splitlines()
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    main(["list", "rewards"])
+    wrapped = capsys.readouterr().out.splitlines()
+    assert max(map(len, wrapped)) <= 80 < max(map(len, lines))
+    assert " ".join(" ".join(wrapped).split()) == " ".join(" ".join(lines).split())

@@ -8,7 +8,8 @@ USAGE = """usage: mmalign evaluate-reward [CONFIG] --rewards NAME ... [--KEY VAL
 Scorers against people's judgments; generators under HPSv2's benchmark.
 
   CONFIG       YAML file with the keys below, in place of options or before them
-  --rewards    names (`mmalign list rewards`), or '{name: ..., its own fields}'
+  --rewards    names (`mmalign list rewards`), or '{name: ..., its own fields}',
+               which `mmalign list rewards NAME` tells
 
   accuracy
     mmalign evaluate-reward --rewards hpsv2 pickscore --source HPD/test.json \\

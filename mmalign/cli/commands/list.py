@@ -1,7 +1,15 @@
-"""``mmalign list``: the plug-ins there are, each with the first line of its file."""
+"""``mmalign list``: the plug-ins there are, each with the first line of its file; of one of them, its fields."""
+
+import inspect
+import shutil
+import sys
+from collections.abc import Iterator
+from textwrap import wrap
+from typing import Any
 
 from mmalign import plugins
 from mmalign.cli.arguments import Parser
+from mmalign.errors import UserError
 
 KINDS = {
     "methods": "mmalign.objectives",
@@ -9,33 +17,79 @@ KINDS = {
     "rewards": "mmalign.rewards",
     "datasets": "mmalign.data.readers",
 }
+CONFIGURED = ("methods", "rewards", "datasets")
+"""Kinds whose plug-ins have fields that a configuration sets."""
 
 
 def run(words: list[str]) -> int:
-    """Prints one kind, or all of them."""
+    """Prints one kind, or all of them, or one plug-in."""
     parser = Parser(prog="mmalign list", description="What there is, by name; a dotted module name adds one of your own.")
     parser.add_argument("kind", nargs="?", choices=list(KINDS), help="one kind; left out = all")
-    chosen = parser.parse_args(words).kind
-    for kind in [chosen] if chosen else KINDS:
-        if not chosen:
+    parser.add_argument("name", nargs="?", help="one of it, with its fields, as in `mmalign list rewards hpsv2`")
+    arguments = parser.parse_args(words)
+    width = shutil.get_terminal_size().columns
+    if arguments.name:
+        print("\n".join(told(arguments.kind, arguments.name, width)))
+        return 0
+    for kind in [arguments.kind] if arguments.kind else KINDS:
+        if not arguments.kind:
             print(f"{kind}:")
-        for line in rows(KINDS[kind]):
+        # for grep and other programs a plug-in is a line
+        for line in rows(KINDS[kind], width if sys.stdout.isatty() else None):
             print(f"  {line}")
     return 0
 
 
-def rows(package: str) -> list[str]:
-    """A line per plug-in: name, what it is, and for a reward its unit, range and licence."""
+def rows(package: str, width: int | None = None) -> Iterator[str]:
+    """A line per plug-in: name, what it is, and for a reward its unit, range and licence; several lines where they are wider."""
     names = plugins.names(package)
-    width = max(map(len, names), default=0)
-    return [f"{name:<{width}}  {describe(package, name)}" for name in names]
+    indent = max(map(len, names), default=0) + 2
+    for name in names:
+        text = describe(package, name)
+        # two columns are those of the indentation
+        lines = wrap(text, max(20, width - indent - 2), break_on_hyphens=False) if width else [text]
+        yield from (f"{'' if place else name:<{indent}}{line}" for place, line in enumerate(lines))
 
 
 def describe(package: str, name: str) -> str:
     """The first line of a plug-in's file, and the facts that a reward declares; only rewards are imported, which takes seconds."""
     line = plugins.first_line(package, name).replace("``", "")
-    if package != KINDS["rewards"]:
-        return line
-    reward = plugins.load(package, name)
+    return f"{line} [{_facts(plugins.load(package, name))}]" if package == KINDS["rewards"] else line
+
+
+def told(kind: str, name: str, width: int) -> Iterator[str]:
+    """What a plug-in says of itself, and its fields with their defaults.
+
+    Raises:
+        UserError: there is no such plug-in, or it has no fields to configure.
+    """
+    if kind not in CONFIGURED:
+        raise UserError(f"{kind} have no fields to configure; there are those of {', '.join(CONFIGURED)}")
+    import docstring_parser
+
+    from mmalign.config.plugin import fields_of
+
+    plugin = plugins.load(KINDS[kind], name)
+    doc = docstring_parser.parse(inspect.getdoc(plugin) or "")
+    yield from wrap(f"{name}: {plugins.first_line(KINDS[kind], name)}".replace("``", ""), width)
+    if kind == "rewards":
+        yield from wrap(f"[{_facts(plugin)}, {plugin.source}]", width)
+    for text in filter(None, (doc.short_description, doc.long_description)):
+        yield from ("", *wrap(text.replace("``", ""), width))
+    fields = fields_of(plugin)
+    yield from ("", f"fields, as in {{name: {name}, {next(iter(fields))}: ...}}" if fields else "no fields")
+    for field, (_, info) in fields.items():
+        default = "required" if info.is_required() else f"default: {_word(info.get_default(call_default_factory=True))}"
+        # readers tell their columns in their docstring, which stands above
+        text = "" if info.description.startswith("see the docstring") else f"{info.description.rstrip('.')} "
+        said = f"{field}: {text}({default})"
+        yield from wrap(said, width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+
+
+def _facts(reward: Any) -> str:
     low, high = reward.range
-    return f"{line} [{reward.unit}, {low:g} to {high:g}, {reward.licence}]"
+    return f"{reward.unit}, {low:g} to {high:g}, {reward.licence}"
+
+
+def _word(value: Any) -> str:
+    return repr(value) if isinstance(value, str) else str(value)

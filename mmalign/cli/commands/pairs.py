@@ -8,7 +8,8 @@ USAGE = """usage: mmalign pairs [CONFIG] --rewards NAME ... [--KEY VALUE ...]
 Preferences from a model's own pictures: best against worst, or all ranked.
 
   CONFIG       YAML file with the keys below, in place of options or before them
-  --rewards    names (`mmalign list rewards`), or '{name: ..., its own fields}'
+  --rewards    names (`mmalign list rewards`), or '{name: ..., its own fields}',
+               which `mmalign list rewards NAME` tells
 
   mmalign pairs --model.pretrained shapes/sdxl --rewards oracle
   mmalign pairs --model.pretrained MODEL --prompts prompts.txt --per-prompt 8 \\

@@ -10,7 +10,8 @@ Scores images under prompts, by one reward or several.
 
   IMAGES       files, folders, globs in quotes, .tar shards, tables (.parquet,
                .jsonl, .json, .csv), data sets on the hub; before the options
-  --rewards    names (`mmalign list rewards`), or '{name: ..., its own fields}'
+  --rewards    names (`mmalign list rewards`), or '{name: ..., its own fields}',
+               which `mmalign list rewards NAME` tells
   --prompt     one prompt for all images; left out = their own, from NAME.txt
                beside NAME.png, metadata of the folder, or a column
   --out        .parquet, .csv or .jsonl; a run that was stopped goes on where
