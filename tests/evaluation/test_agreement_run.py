@@ -340,7 +340,7 @@ def test_the_command_prints_and_writes_what_was_found(tmp_path, painted, capsys)
     said = " ".join(printed.split())
     assert '"known.painted" prefers the image that people preferred in 62.5% of 8 decided pairs' in said
     assert '"colorfulness" prefers the image that people preferred in' in said
-    rows = [line.split() for line in printed.splitlines() if line.startswith(("known.painted", "colorfulness", "ties dropped, over pairs"))]
+    rows = [line.split() for line in printed.splitlines() if line.startswith(("known.painted", "colorfulness", "ties dropped, over pairs "))]
     # side by side, the better one first, then each by itself
     assert [rows[0][:2], rows[1][0], rows[2][-1]] == [["known.painted", "62.5%"], "colorfulness", "-"]
     assert rows[2][4] == "62.5%"
