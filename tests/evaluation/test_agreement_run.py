@@ -212,6 +212,12 @@ def test_a_run_that_was_broken_off_goes_on_where_it_stopped(config, painted, tmp
             raise KeyboardInterrupt
         return score(self, images, prompts)
 
+    def stopping_at_once(self, images, prompts):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(painted, "_score", stopping_at_once)
+    with pytest.raises(KeyboardInterrupt, match="^stopped; nothing is scored yet$"):
+        found(config, source=source)
     monkeypatch.setattr(painted, "_score", stopping)
     with pytest.raises(KeyboardInterrupt, match=r"stopped; the scores so far are in .*painted-.*jsonl, and the same command goes on"):
         found(config, source=source)
@@ -340,7 +346,8 @@ def test_the_command_prints_and_writes_what_was_found(tmp_path, painted, capsys)
     said = " ".join(printed.split())
     assert '"known.painted" prefers the image that people preferred in 62.5% of 8 decided pairs' in said
     assert '"colorfulness" prefers the image that people preferred in' in said
-    rows = [line.split() for line in printed.splitlines() if line.startswith(("known.painted", "colorfulness", "ties dropped, over pairs "))]
+    starts = ("known.painted", "colorfulness", "ties dropped, over pairs ")
+    rows = [line.split() for line in printed.splitlines() if line.startswith(starts)]
     # side by side, the better one first, then each by itself
     assert [rows[0][:2], rows[1][0], rows[2][-1]] == [["known.painted", "62.5%"], "colorfulness", "-"]
     assert rows[2][4] == "62.5%"

@@ -37,6 +37,9 @@ class SavedScores:
         self._scores = _read(self.path) if self.path.exists() else {}
         self._saved, self._since = len(self._scores), time.monotonic()
 
+    def __len__(self) -> int:
+        return len(self._scores)
+
     def get(self, key: str) -> tuple[float, ...] | None:
         """The scores under a key; NaN where the reward gave none."""
         return self._scores.get(key)

@@ -64,7 +64,8 @@ def score_examples(
                     _score(scorer, part, saved, results)
             progress.update(len(few))
     except KeyboardInterrupt as stopped:
-        raise KeyboardInterrupt(f"stopped; the scores so far are in {saved.path}, and the same command goes on from there") from stopped
+        where = f"the scores so far are in {saved.path}, and the same command goes on from there" if len(saved) else "nothing is scored yet"
+        raise KeyboardInterrupt(f"stopped; {where}") from stopped
     finally:
         progress.close()
         saved.save()
