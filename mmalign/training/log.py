@@ -14,6 +14,8 @@ METRICS_FILE = "metrics.jsonl"
 
 EVENT = "event"
 """The key of a line that tells what the guard saw, in place of numbers."""
+UNFINISHED = "unfinished"
+"""The key of a line of a run that ended within a logging window: how much of it the means are of. A resume finishes the window."""
 
 
 class RunLog:
@@ -41,11 +43,16 @@ class RunLog:
         """One line about what the guard saw, with the keys ``step`` and ``event``."""
         self._append(event)
 
+    def leave(self, step: int, metrics: dict[str, float], taken: str) -> None:
+        """One line with the means of a window that was not full, in the file alone."""
+        self._append({"step": step} | metrics | {UNFINISHED: taken})
+
     def go_back(self, step: int, events: Sequence[dict[str, Any]]) -> None:
-        """Drops the numbers after a step, and all events but these."""
+        """Drops the numbers after a step, unfinished windows, and all events but these."""
         if not self.accelerator.is_main_process:
             return
-        lines = [line for line in read_metrics(self.path) if (line in events if EVENT in line else line["step"] <= step)]
+        known = [line for line in read_metrics(self.path) if UNFINISHED not in line]
+        lines = [line for line in known if (line in events if EVENT in line else line["step"] <= step)]
         lines += [event for event in events if event not in lines]
         write_whole(self.path, "".join(json.dumps(line) + "\n" for line in lines).encode())
 

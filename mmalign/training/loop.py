@@ -24,6 +24,7 @@ from mmalign.training.metrics import Monitor, Reading, step_metrics
 from mmalign.training.optimizer import effective_learning_rate, make_ema, make_optimizer, make_scheduler
 from mmalign.training.order import BatchPlan, generator
 from mmalign.training.trained import Trained, parameters
+from mmalign.training.windows import report, unfinished_logged
 
 WEIGHT = "weight"  # mean weight of the rows, among a step's sums
 
@@ -149,7 +150,7 @@ def fit(run: Run, batches: Callable[[int], Iterator[Any]], log: RunLog, after_st
     config, accelerator = run.config, run.accelerator
     stream = batches(run.step)
     bar = tqdm(total=config.max_train_steps, initial=run.step, desc="training", disable=not accelerator.is_main_process)
-    with StopRequest() as stop, bar:
+    with StopRequest() as stop, bar, unfinished_logged(run, log):
         while run.step < config.max_train_steps:
             metrics, origins = train_step(run, stream)
             run.step += 1
@@ -229,15 +230,6 @@ def normalize(run: Run, total: dict[str, torch.Tensor]) -> None:
     share = 1 / run.accelerator.reduce(weight.float(), reduction="mean")
     total["loss"] = total["loss"] * share
     torch._foreach_mul_([parameter.grad for parameter in run.parameters if parameter.grad is not None], share)
-
-
-def report(run: Run, log: RunLog) -> dict[str, str]:
-    """Logs the window's means over all processes; returns the few that the progress bar shows."""
-    metrics = run.monitor.window() | {"learning_rate": run.scheduler.get_last_lr()[0]}
-    metrics["epoch"] = run.step * run.plan.rows_per_step / run.plan.rows
-    log.write(run.step, metrics)
-    shown = {"loss": "loss", "rewards/margins": "margin", "implicit_acc": "acc"}
-    return {short: f"{metrics[name]:.3f}" for name, short in shown.items() if name in metrics}
 
 
 def agreed(accelerator: Accelerator, asked: bool) -> bool:

@@ -108,9 +108,13 @@ class Monitor:
         sent, self._pending = self._pending, None
         return None if sent is None else sent.read()
 
+    def means(self) -> dict[str, float]:
+        """The means since the last window, by name; none where no step was."""
+        return {} if self.sums is None else dict(zip(self.names, (self.sums / self.steps).tolist(), strict=True))
+
     def window(self) -> dict[str, float]:
-        """The means since the last window, by name."""
-        means = dict(zip(self.names, (self.sums / self.steps).tolist(), strict=True))
+        """The means since the last window, by name, of which a new one begins."""
+        means = self.means()
         self.sums, self.steps = None, 0
         return means
 

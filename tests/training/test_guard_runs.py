@@ -9,8 +9,12 @@ from safetensors.torch import load_file
 from mmalign import pipelines
 from mmalign.errors import UserError
 from mmalign.training import checkpoint, loop
+from mmalign.training.guard import Guard
+from mmalign.training.guard_findings import Finding
+from mmalign.training.interrupt import Interrupted
+from mmalign.training.metrics import Monitor
 from mmalign.training.run import train
-from tests.training.test_resume import assert_equal_runs
+from tests.training.test_resume import assert_equal_runs, interrupted_at
 
 LORA = "pytorch_lora_weights.safetensors"
 WATCH = {"window": 10}
@@ -91,6 +95,9 @@ def test_a_stop_leaves_a_checkpoint_that_loads_and_says_what_to_do(configured):
     assert (event["action"], event["event"]) == ("stop", "winner error")
     unet = pipelines.open_pipeline(str(configured().model.pretrained)).unet
     assert all(weight.isfinite().all() for weight in type(unet).from_pretrained(newest, subfolder="unet").parameters())
+    left = lines(folder)[-1]
+    assert (left["step"], left["unfinished"]) == (step, "1 of 1 steps")
+    assert left["errors/chosen"] > left["ref_errors/chosen"]
     train(configured(train=AWAY | {"max_train_steps": step + 2, "resume_from_checkpoint": "latest"}, **changes))
     assert lines(folder)[-1]["step"] == step + 2
     assert events(folder) == [event]
@@ -102,7 +109,66 @@ def test_numbers_that_are_none_stop_a_run_that_does_not_go_back_and_no_checkpoin
             train(configured(action, guard=action, train=BROKEN))
         folder = configured(action).output_dir
         assert not checkpoint.checkpoints(folder)
-        assert [line["step"] for line in lines(folder)] == [1, 2]
+        kinds = [(line["step"], *(line.keys() & {"event", "unfinished"})) for line in lines(folder)]
+        assert kinds == [(1,), (2, "event"), (2, "unfinished")]
+
+
+@pytest.mark.parametrize("how", ["guard", "signal", "error"])
+def test_a_run_that_ends_within_a_window_leaves_the_numbers_of_what_it_took(configured, monkeypatch, how):
+    """Windows of three steps, ended after the fifth: the means of steps 4 and 5, as a run that logs every step has them."""
+    each = [line for line in lines(train(configured("each", train={"max_train_steps": 5, "logging_steps": 1}))) if line["step"] > 3]
+    wanted = {"guard": UserError, "signal": Interrupted, "error": ValueError}[how]
+    settings = {"train": {"max_train_steps": 9, "logging_steps": 3}, "guard": {"action": "stop", "window": 10}}
+    with monkeypatch.context() as patched, pytest.raises(wanted):
+        ENDS[how](patched, lambda: train(configured("ended", **settings)))
+    *_, left = [line for line in lines(configured("ended").output_dir) if "event" not in line]
+    assert (left["step"], left["unfinished"]) == (5, "2 of 3 steps")
+    for name in ("loss", "grad_norm", "errors/chosen"):
+        assert left[name] == pytest.approx((each[0][name] + each[1][name]) / 2)
+    if how == "signal":  # resumed, the window is finished, and nothing is there twice
+        again = settings | {"train": settings["train"] | {"resume_from_checkpoint": "latest"}}
+        assert_equal_runs(train(configured("whole", **settings)), train(configured("ended", **again)))
+
+
+def ended_by_the_guard(patched, run):
+    """It sees something grave in the numbers of step 5."""
+
+    def see(self, reading):
+        return [Finding("spike", 5, "seen", "", "mend it")] if reading.step == 5 else []
+
+    patched.setattr(Guard, "see", see)
+    patched.setattr(Monitor, "push", read_at_once(Monitor.push))
+    run()
+
+
+def read_at_once(push):
+    """A push that hands on the numbers of its own step, as where a window is full."""
+
+    def push_and_read(self, *arguments):
+        push(self, *arguments)
+        return self.flush()
+
+    return push_and_read
+
+
+def ended_by_an_error(patched, run):
+    """The sixth step cannot be taken."""
+    patched.setattr(loop, "train_step", breaking(loop.train_step, at=5))
+    run()
+
+
+def breaking(train_step, at):
+    """Steps of which one raises an error."""
+
+    def step(run, batches):
+        if run.step == at:
+            raise ValueError("broken")
+        return train_step(run, batches)
+
+    return step
+
+
+ENDS = {"guard": ended_by_the_guard, "signal": lambda _, run: interrupted_at(5, run), "error": ended_by_an_error}
 
 
 def test_a_rollback_to_the_start_is_the_run_with_the_lower_rate(configured):
