@@ -22,14 +22,16 @@ from mmalign.data.separated import SEPARATORS, read_separated
 from mmalign.data.shards import ShardsTable
 from mmalign.data.streamed import keep, kept
 from mmalign.data.tables import DatasetTable, JsonLinesTable, RowsTable, Table
+from mmalign.data.votes_layout import is_votes
+from mmalign.data.votes_table import VotesTable, kinds
 from mmalign.errors import UserError
 
 Source = Any
 """A path, a hub id, a `datasets.Dataset` or `DatasetDict`, or a list of dictionaries."""
 
 KINDS = (
-    "a .parquet, .arrow, .jsonl, .json, .csv, .tsv or .tar file, a folder of Parquet files or .tar shards, a folder with one .jsonl "
-    "file, a folder with w/ and l/, or a folder written by save_to_disk"
+    "a .parquet, .arrow, .jsonl, .json, .csv, .tsv or .tar file, the app's file of votes, a folder of Parquet files or .tar shards, "
+    "a folder with one .jsonl file, a folder with w/ and l/, or a folder written by save_to_disk"
 )
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _FILES = (".parquet", ".arrow", ".jsonl", ".json", ".tar", *SEPARATORS)
@@ -97,6 +99,8 @@ def _open_path(path: Path, split: str | None) -> Table:
         raise UserError(f"{path} does not exist; {_neighbor(path)}")
     if path.is_dir():
         return _open_folder(path, split)
+    if is_votes(path):
+        return _open_votes(path, split)
     if path.suffix == ".parquet":
         return ParquetTable([path], str(path))
     if path.suffix == ".tar":
@@ -155,6 +159,13 @@ def _open_parquet_files(files: list[Path], folder: Path, split: str | None) -> T
     table = ParquetTable(splits[chosen], f"{folder} ({chosen})")
     table.split = chosen
     return table
+
+
+def _open_votes(path: Path, split: str | None) -> Table:
+    there = kinds(path)
+    if not there:
+        raise UserError(f"{path} holds no votes yet; vote in the app first")
+    return VotesTable(path, _pick_split(there, str(path), split))
 
 
 def _open_json(path: Path) -> Table:
