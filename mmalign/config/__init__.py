@@ -5,8 +5,10 @@ from mmalign.config.drawing import EvaluateConfig, PairsConfig
 from mmalign.config.generate import GenerateConfig
 from mmalign.config.guard import GuardConfig
 from mmalign.config.load import from_mapping, load_config, load_training, save_resolved
+from mmalign.config.mia import MiaConfig, MiaOptions
 from mmalign.config.online import OnlineConfig
 from mmalign.config.plugin import MethodConfig, RewardConfig
+from mmalign.config.questions import QuestionsConfig
 from mmalign.config.rank import RankConfig
 from mmalign.config.responses import ResponseDataConfig, ResponseRunConfig, VlmConfig
 from mmalign.config.run import RunConfig, TrainingConfig
@@ -36,9 +38,12 @@ __all__ = [
     "LockingConfig",
     "LoraAdapterConfig",
     "MethodConfig",
+    "MiaConfig",
+    "MiaOptions",
     "ModelConfig",
     "OnlineConfig",
     "PairsConfig",
+    "QuestionsConfig",
     "RankConfig",
     "ResponseDataConfig",
     "ResponseRunConfig",

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from mmalign.errors import UserError
-from mmalign.vlm.family import decoder_of
+from mmalign.vlm.encode import EncodedPrompt, EncodedPrompts
+from mmalign.vlm.family import VlmFamily, decoder_of
+from mmalign.vlm.multi_image import MultiImage
 
 PROBE = "mmalign_probe"
 LAYER = 0.5
@@ -117,3 +119,38 @@ def box_share(row: Tensor, cells: Tensor, box: tuple[float, float, float, float]
     width = (right.clamp(max=box[2]) - left.clamp(min=box[0])).clamp(min=0) / (right - left)
     height = (bottom.clamp(max=box[3]) - top.clamp(min=box[1])).clamp(min=0) / (bottom - top)
     return (row * width * height).sum() / row.sum()
+
+
+def target_share(family: VlmFamily, asked: EncodedPrompts, row: int, made: MultiImage, attention: Tensor) -> float:
+    """Of an answer's attention to pictures the share of the one that was asked about.
+
+    Args:
+        family: of the model that answered.
+        asked: the batch of prompts that it was given.
+        row: which of them.
+        made: what the prompt was made as.
+        attention: (L,), the mean of the answer's attention to the prompt's tokens.
+
+    Raises:
+        UserError: the family does not know where in a picture its tokens lie, which parts of a picture are found by.
+    """
+    prompt = prompt_of(asked, row)
+    image = prompt.prefix == family.processor.tokenizer.convert_tokens_to_ids(family.processor.image_token)
+    if made.box is None:
+        return picture_shares(attention, prompt.spans, image)[made.target].item()
+    start, stop = prompt.spans[0]
+    cells = family.cells(prompt, 0, made.images[0].size)
+    return box_share(attention[start:stop][image[start:stop]], cells, made.box).item()
+
+
+def prompt_of(asked: EncodedPrompts, row: int) -> EncodedPrompt:
+    """One prompt of a batch, padding included; of what the vision tower reads, what has an entry for each picture is that of its own."""
+    counts = [len(spans) for spans in asked.spans]
+    first, total = sum(counts[:row]), sum(counts)
+    # of a tower that reads patches or tiles in one row, sizes and grids are still by picture
+    own = {
+        name: value[first : first + counts[row]] if len(value) == total else value[row : row + 1] if len(value) == len(counts) else value
+        for name, value in asked.inputs.items()
+    }
+    ids = asked.inputs["input_ids"][row]
+    return EncodedPrompt(ids, torch.zeros_like(ids), (), (), (), own, asked.spans[row])

@@ -5,7 +5,7 @@ which lead-in) is given by the caller. The font of the names is PIL's own, their
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -17,6 +17,9 @@ CELL, MARGIN, LABEL = 448, 40, 36
 """Sides of a cell, gaps between cells with the strip above each row, and height of the labels, in pixels."""
 INNER = 0.7
 """Largest share of the background's width and height that the picture in its center takes."""
+
+MEAN_COLOR = (122, 116, 104)
+"""What LLaVA pads pictures with: the mean of CLIP's training pictures, levels of 255."""
 
 # in our own words; the released list has some ninety-five
 LEAD_INS = (
@@ -56,6 +59,11 @@ class MultiImage:
     target: int
     count: int
     box: tuple[float, float, float, float] | None = None
+
+    def prompt(self) -> str:
+        """The user's turn as a text, with a mark ``<image>`` in the place of each picture."""
+        content = self.turns()[0]["content"]
+        return "".join("<image>" if part["type"] == "image" else part["text"] for part in content)
 
     def turns(self) -> list[dict]:
         """The user's turn of a chat."""
@@ -114,6 +122,25 @@ def pic_in_pic(background: Image.Image, image: Image.Image, question: str, lead_
     canvas.paste(inner, (left, top))
     box = (left / width, top / height, (left + inner.width) / width, (top + inner.height) / height)
     return MultiImage("pic_in_pic", (canvas,), f"\n{lead_in}, {lower_first(question)}", (), 0, 2, box)
+
+
+def squared(made: MultiImage) -> MultiImage:
+    """The same with its pictures padded to squares around their middles, for models that would cut off what a square lacks.
+
+    >>> squared(MultiImage("collage", (Image.new("RGB", (40, 20)),), "?", (), 0, 2, (0.5, 0.0, 1.0, 1.0))).box
+    (0.5, 0.25, 1.0, 0.75)
+    """
+    images, box = [], made.box
+    for image in made.images:
+        side = max(image.size)
+        left, top = (side - image.width) // 2, (side - image.height) // 2
+        canvas = Image.new("RGB", (side, side), MEAN_COLOR)
+        canvas.paste(image, (left, top))
+        images.append(canvas)
+        if made.box is not None:
+            scale = (image.width, image.height) * 2
+            box = tuple((part * size + shift) / side for part, size, shift in zip(made.box, scale, (left, top) * 2, strict=True))
+    return replace(made, images=tuple(images), box=box)
 
 
 def cell(number: int, columns: int) -> tuple[int, int]:

@@ -1,0 +1,8 @@
+"""MIA-DPO's preferences from questions about one picture (Liu et al. 2024, arXiv:2410.17637).
+
+``mine`` makes them in memory: prompts with several pictures, the model's own answers, and those kept that looked elsewhere.
+"""
+
+from mmalign.factory.mia.mine import Mined, Miner, Mining, mine
+
+__all__ = ["Mined", "Miner", "Mining", "mine"]
