@@ -56,7 +56,7 @@ def align(
     base = getattr(pipe, "name_or_path", "") or type(pipe).__name__
     values |= {"model": {"pretrained": base}, "output_dir": str(output_dir), "seed": seed, "guard": guard, "online": online}
     config = from_mapping(values, RunConfig, "align()")
-    return train(config, pipe=pipe, examples=None if isinstance(pairs, str | Path) else load_examples(config.data, pairs))
+    return train(config, pipe=pipe, examples=None if isinstance(pairs, str | Path) else load_examples(config.data, pairs, lazily=True))
 
 
 def section_of(key: str, sections: dict[str, Any]) -> str:

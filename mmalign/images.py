@@ -10,6 +10,8 @@ from PIL import Image, ImageOps
 from mmalign.errors import UserError
 
 ImageSource = Path | bytes | Image.Image
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
+"""The EXIF tag that says how a picture was held, and those of its values that swap width and height."""
 
 # PIL reads a file when its pixels are first asked for; two threads that ask for those of one image would break each other's reading
 _TURNS = [Lock() for _ in range(61)]
@@ -37,8 +39,33 @@ def open_image(source: ImageSource, origin: str = "") -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:  # decoders raise anything on broken bytes
-        remedy = "replace it, or leave " + ("such rows out with on_broken='skip'" if origin else "it out")
-        raise UserError(f"{_place(source, origin)} cannot be read as an image ({_reason(error)}); {remedy}") from error
+        raise _unreadable(source, origin, error) from error
+
+
+def upright_size(source: ImageSource, origin: str = "") -> tuple[int, int]:
+    """(height, width) of an image as ``open_image`` gives it, read from its header: its pixels may still be broken.
+
+    Raises:
+        UserError: the image is missing or its header broken; the message names the file or the row.
+    """
+    try:
+        if isinstance(source, Image.Image):
+            return _upright(source)
+        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
+            return _upright(image)
+    except Exception as error:  # decoders raise anything on broken bytes
+        raise _unreadable(source, origin, error) from error
+
+
+def _upright(image: Image.Image) -> tuple[int, int]:
+    # asking a PNG without the chunk for it would decode all of its pixels
+    turned = (image.format != "PNG" or "exif" in image.info) and image.getexif().get(ORIENTATION, 1) in SIDEWAYS
+    return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def _unreadable(source: ImageSource, origin: str, error: Exception) -> UserError:
+    remedy = "replace it, or leave " + ("such rows out with on_broken='skip'" if origin else "it out")
+    return UserError(f"{_place(source, origin)} cannot be read as an image ({_reason(error)}); {remedy}")
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -66,4 +66,6 @@ class RunConfig(TrainingConfig):
     @model_validator(mode="after")
     def _the_method_has_its_pictures(self) -> "RunConfig":
         check_method(self.method.build(), self.method.name, self.online)
+        if self.online is not None and self.data.buckets:
+            raise ValueError("data.buckets does not go with online, whose pictures are drawn as squares; leave one of them out")
         return self

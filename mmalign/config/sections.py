@@ -98,7 +98,27 @@ class DataConfig(SourceConfig):
     center_crop: bool = Field(True, description="crop at the center; false = at a random place, the same for the candidates of a row")
     random_flip: bool = Field(False, description="mirror a row's candidates together with probability 0.5")
     caption_dropout: float = Field(0.0, ge=0, le=1, description="share of the steps in which a row's prompt is empty")
+    buckets: bool = Field(
+        False, description="train on pictures of several shapes, those of one shape together; false = all are cut to squares"
+    )
+    bucket_sizes: list[tuple[int, int]] | None = Field(
+        None, min_length=1, description="sizes of the buckets, [width, height] in pixels; None = made, with the area of resolution"
+    )
+    bucket_step: int | None = Field(
+        None, ge=1, description="sides of made buckets are multiples of this, pixels; None = 1/16 of resolution, rounded up to what fits"
+    )
+    bucket_max_aspect: float = Field(2.0, ge=1, description="longer side of a made bucket over its shorter one at most, no unit")
+    bucket_min_rows: int = Field(32, ge=1, description="buckets with fewer rows are merged with the nearest in shape, rows")
     cache_dir: Path | None = Field(None, description="folder for cached latents and prompt embeddings; None = in memory")
+
+    @model_validator(mode="after")
+    def _buckets_are_used(self) -> "DataConfig":
+        given = sorted(key for key in self.model_fields_set if key.startswith("bucket_"))
+        if given and not self.buckets:
+            raise ValueError(f"{given[0]} has no effect without buckets; set buckets to true")
+        if self.bucket_sizes is not None and (made := [key for key in given if key in ("bucket_step", "bucket_max_aspect")]):
+            raise ValueError(f"{made[0]} has no effect with bucket_sizes; leave one of them out")
+        return self
 
 
 Scheduler = Literal["constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"]

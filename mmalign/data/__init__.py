@@ -24,7 +24,7 @@ def load(
     *,
     split: str | None = None,
     ties: Ties = "drop",
-    on_broken: Literal["raise", "skip"] = "raise",
+    on_broken: Literal["raise", "skip", "later"] = "raise",
     stream: int | None = None,
     **fields: Any,
 ) -> Sequence[Example]:
@@ -37,14 +37,15 @@ def load(
         split: which split to read, where there are several; "train" unless given.
         ties: of rows that prefer no image: "drop" leaves them out; "soft" keeps them once, with ``preference`` 0.5; "half" keeps them
             in both orders, each with half the weight, which every method understands.
-        on_broken: "raise" when a broken image is opened, or "skip" to decode every image now and leave out the rows with a broken one.
+        on_broken: "raise" when a broken image is opened, and now if the first one is not there; "skip" to decode every image now and
+            leave out the rows with a broken one; "later" to look at no image now, for one who opens all of them anyway.
         stream: of a data set on the hub: read so many rows over the network, which later runs find on the disk, in place of all of it.
         fields: of the reader: the names of the columns, such as ``caption="text"``.
 
     Raises:
         UserError: nothing there, unreadable, empty, wrong columns, unknown reader or field.
     """
-    if on_broken not in ("raise", "skip"):
+    if on_broken not in ("raise", "skip", "later"):
         raise UserError(f"on_broken={on_broken!r} is unknown; say 'raise' or 'skip'")
     if isinstance(source, Examples) or (isinstance(source, list | tuple) and source and isinstance(source[0], Example)):
         return source
@@ -55,4 +56,4 @@ def load(
     examples = read(reader.arranged(table), reader, ties)
     if on_broken == "skip":
         return require_some(examples.without_broken(), table)
-    return examples.check_first()
+    return examples.check_first() if on_broken == "raise" else examples

@@ -78,6 +78,19 @@ class DiffusionFamily(ABC):
         """The side of the images that the model was trained on, in pixels."""
         return self.denoiser.config.sample_size * self.pipe.vae_scale_factor
 
+    @property
+    def side_multiple(self) -> int:
+        """What sides of pictures are multiples of, in pixels, so that every level of the denoiser halves without a remainder."""
+        config = self.denoiser.config
+        patch = getattr(config, "patch_size", None) or 2 ** (len(config.block_out_channels) - 1)
+        return self.pipe.vae_scale_factor * patch
+
+    @property
+    def longest_side(self) -> int | None:
+        """The longest side that the denoiser has position embeddings for, in pixels; None = any."""
+        patches = getattr(self.denoiser.config, "pos_embed_max_size", None)
+        return None if patches is None else patches * self.denoiser.config.patch_size * self.pipe.vae_scale_factor
+
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """The VAE's posterior in the denoiser's scale.

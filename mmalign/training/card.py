@@ -43,7 +43,7 @@ def _facts(parts: Parts) -> str:
     rows = {
         "Base": about.base,
         "Method": f"`{config.method.name}` ({run.objective})",
-        **{name.capitalize(): value for name, value in about.strengths.items()},
+        **{name.capitalize(): "; ".join(" ".join(line.split()) for line in value.splitlines()) for name, value in about.strengths.items()},
         "Preferences": f"{run.plan.rows} rows from {config.data.source or 'memory'}",
         "Steps": f"{run.step} of {run.plan.rows_per_step} rows",
         "Learning rate": f"{run.learning_rate:g} ({config.train.lr_scheduler}, {config.train.optimizer})",

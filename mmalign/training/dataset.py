@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mmalign.data.buckets import Buckets, Size
 from mmalign.data.cache import TensorCache
 from mmalign.data.digest import digest
 from mmalign.diffusion.policy import DiffusionBatch
@@ -18,7 +19,7 @@ CONDITIONING = "conditioning."
 
 @dataclass(frozen=True)
 class Row:
-    """One example's keys in the cache."""
+    """One example's keys in the cache, its labels, and the window that its images are cut to, where that is no square."""
 
     prompt: str
     images: tuple[str, ...]
@@ -28,6 +29,7 @@ class Row:
     preference: float = 1.0
     ranks: tuple[int, ...] | None = None
     scores: tuple[float, ...] | None = None
+    window: Size | None = None
 
     def labels(self) -> Labels:
         """The row's labels, as a batch of one; without ranks the candidates stand in order."""
@@ -57,12 +59,22 @@ class EncodedExamples(Dataset):
         empty_prompt: key of the empty prompt's embeddings.
         caption_dropout: share of draws in which the prompt is left empty, for all candidates of the row.
         seed: the run's seed.
+        places: for each row the place of its example among those that were encoded; None = all were, in their order.
+        buckets: which rows have which window; None = all have the square.
     """
 
     def __init__(
-        self, rows: Sequence[Row] | Mapping[int, Row], cache: TensorCache | Caches, empty_prompt: str, caption_dropout: float, seed: int
+        self,
+        rows: Sequence[Row] | Mapping[int, Row],
+        cache: TensorCache | Caches,
+        empty_prompt: str,
+        caption_dropout: float,
+        seed: int,
+        places: Sequence[int] | None = None,
+        buckets: Buckets | None = None,
     ):
         self.rows, self.cache, self.empty_prompt, self.caption_dropout, self.seed = rows, cache, empty_prompt, caption_dropout, seed
+        self.places, self.buckets = range(len(rows)) if places is None else places, buckets
 
     def over(self, rows: Mapping[int, Row], cache: TensorCache) -> "EncodedExamples":
         """Other rows, some of whose tensors are in another cache."""

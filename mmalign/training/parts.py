@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from accelerate import Accelerator
 from torch.utils.data import Dataset
 
@@ -72,8 +73,8 @@ def rows_per_step(config: TrainConfig, accelerator: Accelerator) -> int:
     return config.train_batch_size * config.gradient_accumulation_steps * accelerator.num_processes
 
 
-def batch_plan(config: TrainingConfig, rows: int, accelerator: Accelerator) -> BatchPlan:
-    """This process's part in so many rows."""
+def batch_plan(config: TrainingConfig, rows: int, accelerator: Accelerator, buckets: Sequence[np.ndarray] | None = None) -> BatchPlan:
+    """This process's part in so many rows, of which those of a bucket come together."""
     return BatchPlan(
         rows=rows,
         batch_size=config.train.train_batch_size,
@@ -81,6 +82,7 @@ def batch_plan(config: TrainingConfig, rows: int, accelerator: Accelerator) -> B
         world=accelerator.num_processes,
         rank=accelerator.process_index,
         seed=config.seed,
+        buckets=buckets,
     )
 
 
@@ -95,4 +97,6 @@ def binding(config: TrainingConfig, sections: Sequence[str], plan: BatchPlan, **
     settings = {f"train.{key}": value for key, value in said["train"].items() if key not in FREE}
     settings |= {f"{section}.{key}": value for section in sections for key, value in said[section].items()}
     settings |= {"rows": plan.rows, "rows_per_step": plan.rows_per_step, "seed": plan.seed}
+    if plan.buckets is not None:
+        settings["rows_together"] = plan.rows_together
     return settings | {name.replace("_", " "): value for name, value in more.items()}

@@ -15,12 +15,17 @@ PROMPTS = "prompts"
 """The name of data that are prompts alone, wherever prompts can be."""
 
 
-def load_examples(config: SourceConfig, source: Any = None) -> Sequence[Example]:
-    """The preferences that the configuration names, or those of a source in memory read as it says; without pictures, its prompts."""
+def load_examples(config: SourceConfig, source: Any = None, lazily: bool = False) -> Sequence[Example]:
+    """The preferences that the configuration names, or those of a source in memory read as it says; without pictures, its prompts.
+
+    Args:
+        lazily: where the configuration skips rows with broken images, leave them in for one who opens all images anyway.
+    """
     if config.name == PROMPTS and source is None:
         found = load_prompts(config.source)[: config.limit]
         return [PromptOnly(prompt, origin=f"{config.source}, prompt {index}") for index, prompt in enumerate(found)]
-    options = {"split": config.split, "ties": config.ties, "on_broken": config.on_broken, "stream": config.stream} | config.columns
+    on_broken = "later" if lazily and config.on_broken == "skip" else config.on_broken
+    options = {"split": config.split, "ties": config.ties, "on_broken": on_broken, "stream": config.stream} | config.columns
     return data.load(config.name, config.source if source is None else source, **options)[: config.limit]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import overload
 
+from mmalign.data.broken import first_readable
 from mmalign.data.schema import Example, PromptOnly
 from mmalign.errors import UserError
 from mmalign.objective import Objective
@@ -31,6 +32,20 @@ class View(Sequence[Example]):
         raise NotImplementedError
 
 
+class Chosen(View):
+    """Some of the examples, by their places."""
+
+    def __init__(self, examples: Sequence[Example], places: Sequence[int]):
+        super().__init__(examples)
+        self.places = places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def at(self, index: int) -> Example:
+        return self.examples[self.places[index]]
+
+
 class Winners(View):
     """The preferred candidate of each example, alone."""
 
@@ -56,9 +71,10 @@ class Singles(View):
 
     def __init__(self, examples: Sequence[Example]):
         super().__init__(examples)
-        self.each = len(examples[0].images)
+        self.first = first_readable(examples)
+        self.each = len(self.first.images)
         if self.each > 2:
-            raise UserError(f"{examples[0].origin} has {self.each} candidates; give single pictures with labels, or pairs")
+            raise UserError(f"{self.first.origin} has {self.each} candidates; give single pictures with labels, or pairs")
 
     def __len__(self) -> int:
         return self.each * len(self.examples)
@@ -66,7 +82,7 @@ class Singles(View):
     def at(self, index: int) -> Example:
         example, place = self.examples[index // self.each], index % self.each
         if len(example.images) != self.each:
-            count, first = len(example.images), self.examples[0].origin
+            count, first = len(example.images), self.first.origin
             raise UserError(f"{example.origin} has {count} candidates, {first} has {self.each}; train on one kind at a time")
         return example if self.each == 1 else replace(example, images=(example.images[place],), scores=(1.0 - place,))
 
