@@ -114,6 +114,7 @@ class Objective(Protocol):
         reads: what it makes use of in a label; rows that say more are refused.
         normalized: whether the weights of the rows of a step are divided by their mean.
         needs_reference: whether it asks the policy for its reference; where not, none is kept.
+        compares_residuals: whether it asks its reference for predictions, and not for their errors alone.
         takes: how it is given examples; ``candidates`` are counted after that.
         paper: where it is from.
         family_defaults: what its fields are by default for a family of image generators, by the family's name; only what is published.
@@ -129,6 +130,7 @@ class Objective(Protocol):
     reads: ClassVar[Reads] = "orders"
     normalized: ClassVar[bool] = False
     needs_reference: ClassVar[bool] = True
+    compares_residuals: ClassVar[bool] = False
     takes: ClassVar[Takes] = "rows"
     needs_online: ClassVar[bool] = False
     candidates_of: ClassVar[tuple[Candidate, ...]] = ()

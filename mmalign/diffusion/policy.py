@@ -21,9 +21,11 @@ class DiffusionBatch:
         image_conditioning: those that differ between candidates (SDXL's time ids), each (B, K, ...).
         origins: B places the rows came from, for messages.
         weights: (B,), the rows' weights in the loss.
-        positions: the rows' places in the endless stream of training rows, which seed their draws.
+        positions: the rows' places in the endless stream of training rows, which seed their draws unless these are fixed.
         labels: what was said of the candidates; None = that they stand in order, for sure.
         lengths: how many candidates each row has, where they differ: what follows is padding. Empty = K.
+        seeds: of the rows' draws, where these are fixed.
+        keys: digests of all that the reference's errors on these draws depend on.
     """
 
     latent_mean: Tensor
@@ -35,6 +37,8 @@ class DiffusionBatch:
     positions: tuple[int, ...] = ()
     labels: Labels | None = None
     lengths: tuple[int, ...] = ()
+    seeds: tuple[int, ...] = ()
+    keys: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> "DiffusionBatch":
         """The same batch on a device; copies from pinned memory do not wait."""
@@ -66,6 +70,8 @@ class DenoisingInputs:
         conditioning: the denoiser's other arguments, each (B * K, ...).
         labels: what was said of the candidates; None = that they stand in order, for sure.
         present: where, among the B * K, the candidates are that the denoiser is asked about; None = all.
+        lengths: how many candidates each row has, where they differ.
+        keys: of the rows, where their draws are fixed: digests of all that the reference's errors depend on.
     """
 
     noisy: Tensor
@@ -74,6 +80,20 @@ class DenoisingInputs:
     conditioning: dict[str, Tensor]
     labels: Labels | None = None
     present: Tensor | None = None
+    lengths: tuple[int, ...] = ()
+    keys: tuple[str, ...] = ()
+
+    def row(self, index: int) -> "DenoisingInputs":
+        """One row alone, without padding or labels: what the denoiser says of it then depends on no other row."""
+        count = self.noisy.shape[1]
+        length = self.lengths[index] if self.lengths else count
+        own, first = slice(index, index + 1), index * count
+        return DenoisingInputs(
+            noisy=self.noisy[own, :length],
+            target=self.target[own, :length],
+            timesteps=self.timesteps[own],
+            conditioning={name: value[first : first + length] for name, value in self.conditioning.items()},
+        )
 
     def asked(self, tensor: Tensor) -> Tensor:
         """Of something for all (B * K, ...) what the denoiser is asked about, (N, ...)."""
@@ -116,6 +136,7 @@ class DiffusionPolicy:
         self._autocast = autocast
         self.independent_noise = independent_noise
         self._other: nn.Module | None = None
+        self._known: Callable[[DenoisingInputs], Tensor] | None = None
 
     @torch.no_grad()
     def prepare(self, batch: DiffusionBatch, generators: Sequence[torch.Generator]) -> DenoisingInputs:
@@ -123,8 +144,9 @@ class DiffusionPolicy:
 
         Args:
             generators: one per row, on the CPU; a row's draws depend on its own generator only, so neither the batch size nor the
-                number of processes changes them.
+                number of processes changes them. Rows whose draws are fixed bring their own.
         """
+        generators = [torch.Generator().manual_seed(seed) for seed in batch.seeds] or generators
         size, latent_shape = batch.latent_mean.shape[:2], batch.latent_mean.shape[2:]
         device = batch.latent_mean.device
         uniform = torch.stack([torch.rand((), generator=g) for g in generators])
@@ -145,6 +167,8 @@ class DiffusionPolicy:
             conditioning=prompt | image,
             labels=batch.labels,
             present=_places(batch.lengths, size[1], device),
+            lengths=batch.lengths,
+            keys=batch.keys,
         )
 
     def _residuals(self, inputs: DenoisingInputs) -> Tensor:
@@ -162,6 +186,8 @@ class DiffusionPolicy:
 
     def errors(self, inputs: DenoisingInputs) -> Tensor:
         """Mean squared prediction errors (B, K), float32; 0 where a row has no candidate."""
+        if self._known is not None:
+            return self._known(inputs)
         return inputs.spread(self._residuals(inputs).square().flatten(1).mean(1))
 
     def logps(self, inputs: DenoisingInputs) -> Tensor:
@@ -187,6 +213,15 @@ class DiffusionPolicy:
             yield
         finally:
             self._other = before
+
+    @contextmanager
+    def answering(self, errors: Callable[[DenoisingInputs], Tensor] | None) -> Iterator[None]:
+        """Inside it, errors are what a function says of the inputs; None = what the denoiser does."""
+        before, self._known = self._known, errors
+        try:
+            yield
+        finally:
+            self._known = before
 
 
 def _drawn(generators: Sequence[torch.Generator], lengths: Sequence[int], shape: torch.Size) -> Tensor:

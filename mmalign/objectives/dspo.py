@@ -64,6 +64,7 @@ class DSPO(Objective):
     """
 
     candidates: ClassVar[range] = range(2, 3)
+    compares_residuals: ClassVar[bool] = True
     paper: ClassVar[Paper] = Paper(
         "DSPO: Direct Score Preference Optimization for Diffusion Model Alignment", "ICLR 2025, openreview.net/forum?id=xyfb9HHvMe"
     )

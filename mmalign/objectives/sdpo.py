@@ -68,7 +68,9 @@ class Safeguarded:
         return torch.stack([winner, _Scaled.apply(loser, scales)], dim=1)
 
     def errors(self, inputs: Any) -> Tensor:
-        """Mean squared errors (B, 2)."""
+        """Mean squared errors (B, 2); where nothing goes back, as under the reference, they are the policy's own."""
+        if not torch.is_grad_enabled():
+            return self.policy.errors(inputs)
         return mean_squares(self.residuals(inputs))
 
     def logps(self, inputs: Any) -> Tensor:
@@ -123,6 +125,10 @@ class SDPO(Objective):
     @property
     def needs_reference(self) -> bool:  # type: ignore[override]
         return self.inner.needs_reference
+
+    @property
+    def compares_residuals(self) -> bool:  # type: ignore[override]
+        return self.inner.compares_residuals
 
     @property
     def needs_online(self) -> bool:  # type: ignore[override]
