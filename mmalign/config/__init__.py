@@ -1,6 +1,7 @@
 """Configuration: strict sections, a loader with did-you-mean, and options of the command line over a file."""
 
 from mmalign.config.agreement import EvaluateRewardConfig
+from mmalign.config.answers import EvaluateAnswersConfig, JudgeConfig
 from mmalign.config.drawing import EvaluateConfig, PairsConfig
 from mmalign.config.generate import GenerateConfig
 from mmalign.config.guard import GuardConfig
@@ -29,12 +30,14 @@ from mmalign.config.synth import SynthConfig
 __all__ = [
     "AdapterConfig",
     "DataConfig",
+    "EvaluateAnswersConfig",
     "EvaluateConfig",
     "EvaluateRewardConfig",
     "FullConfig",
     "GenerateConfig",
     "GuardConfig",
     "HeldOutConfig",
+    "JudgeConfig",
     "LockingConfig",
     "LoraAdapterConfig",
     "MethodConfig",

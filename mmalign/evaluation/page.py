@@ -43,7 +43,7 @@ def page(evaluation: Evaluation, context: Context) -> str:
         _checks(evaluation),
         _pictures(evaluation),
         _scores(evaluation),
-        _training(context.metrics, context.events),
+        training(context.metrics, context.events),
         configuration(context.config, context.versions),
         _reproduce(evaluation, context),
     ]
@@ -184,7 +184,8 @@ def _scores(evaluation: Evaluation) -> str:
     return section("Scores", f'{legend}<div class="plots">{figures}</div>')
 
 
-def _training(metrics: Series, events: Sequence[Event]) -> str:
+def training(metrics: Series, events: Sequence[Event]) -> str:
+    """Curves of the training log, and what the guard saw."""
     marks = {event.step: event.said for event in events}
     figures = "".join(
         f'<figure class="plot"><figcaption>{escape(name)}</figcaption>{charts.curve(*metrics[name], name, reference, marks)}</figure>'

@@ -52,7 +52,7 @@ def win_rate(base, aligned, seed: int = 0, resamples: int = 10_000, confidence: 
     if base.shape != aligned.shape:
         raise ValueError(f"base scores have shape {base.shape}, aligned scores {aligned.shape}")
     outcome = outcomes(base, aligned)
-    rate = _widened(interval(outcome, seed, resamples, confidence), len(outcome), confidence)
+    rate = widened(interval(outcome, seed, resamples, confidence), len(outcome), confidence)
     wins, losses = int((outcome > 0.5).sum()), int((outcome < 0.5).sum())
     return WinRate(
         win_rate=rate.value,
@@ -103,7 +103,40 @@ def ratio_interval(totals, counts, seed: int = 0, resamples: int = 10_000, confi
         drawn = random.integers(0, len(totals), size=(min(rows, resamples - start), len(totals)))
         shares.append(totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
     low, high = np.quantile(np.concatenate(shares), [(1 - confidence) / 2, (1 + confidence) / 2])
-    return _widened(Interval(float(totals.sum() / counts.sum()), float(low), float(high)), len(totals), confidence)
+    return widened(Interval(float(totals.sum() / counts.sum()), float(low), float(high)), len(totals), confidence)
+
+
+def ratio_difference(before, after, seed: int = 0, resamples: int = 10_000, confidence: float = 0.95) -> Interval:
+    """The share ``totals.sum() / counts.sum()`` after, minus that before, with a bootstrap interval over prompts, which are paired.
+
+    Args:
+        before, after: a total and a count per prompt, (P,) each. A side without any count has the share 0.
+
+    Raises:
+        ValueError: shapes differ, there is no prompt, or a number is not finite.
+    """
+    tables = np.stack([_table(values)[:, 0] for values in (*before, *after)])
+    random = np.random.default_rng(seed)
+    rows = max(1, _CHUNK // tables.shape[1])
+    changes = []
+    for start in range(0, resamples, rows):
+        drawn = random.integers(0, tables.shape[1], size=(min(rows, resamples - start), tables.shape[1]))
+        changes.append(_change(*(values[drawn].sum(axis=1) for values in tables)))
+    low, high = np.quantile(np.concatenate(changes), [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(_change(*tables.sum(axis=1))), float(low), float(high))
+
+
+def _change(total: np.ndarray, count: np.ndarray, other_total: np.ndarray, other_count: np.ndarray) -> np.ndarray:
+    # a resample may hold no count at all
+    return other_total / np.maximum(other_count, 1) - total / np.maximum(count, 1)
+
+
+def widened(rate: Interval, n: int, confidence: float) -> Interval:
+    """The Clopper-Pearson bound where all of n outcomes are 1 or all are 0; any other interval as it is."""
+    bound = ((1 - confidence) / 2) ** (1 / n)
+    if rate.value == 1:
+        return Interval(1.0, bound, 1.0)
+    return Interval(0.0, 0.0, 1 - bound) if rate.value == 0 else rate
 
 
 def sign_test(wins: int, losses: int) -> float:
@@ -118,14 +151,6 @@ def sign_test(wins: int, losses: int) -> float:
         term = term * (n - k) // (k + 1)
         tail += term
     return min(1.0, 2 * tail / 2**n)  # integers throughout, so no underflow at thousands of prompts
-
-
-def _widened(rate: Interval, n: int, confidence: float) -> Interval:
-    """The Clopper-Pearson bound where all of n outcomes are 1 or all are 0; any other interval as it is."""
-    bound = ((1 - confidence) / 2) ** (1 / n)
-    if rate.value == 1:
-        return Interval(1.0, bound, 1.0)
-    return Interval(0.0, 0.0, 1 - bound) if rate.value == 0 else rate
 
 
 def _resampled_means(values: np.ndarray, rows: int, random: np.random.Generator) -> np.ndarray:

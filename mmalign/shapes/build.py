@@ -3,6 +3,7 @@
 mmalign shapes build                                    all pipelines, where the package keeps them (about an hour on one core)
 mmalign shapes build --family sdxl --out my --seed 1    one of them, elsewhere
 mmalign shapes build --family clip --out my             the scorer before it learns from preferences: see configs/reward/shapes_clip.yaml
+mmalign shapes build --family vlm --out my              the model that answers questions (a quarter of an hour)
 mmalign shapes build --effort 0.01 --out scratch        a few steps of everything, to see that it runs
 """
 
@@ -22,7 +23,7 @@ from torch import nn
 from mmalign.errors import UserError
 from mmalign.shapes import models
 from mmalign.shapes.captions import prompts
-from mmalign.shapes.recipes import denoise, scorer, sd, sd3, sdxl, text, vae
+from mmalign.shapes.recipes import denoise, scorer, sd, sd3, sdxl, text, vae, vlm
 from mmalign.shapes.recipes.assess import assess, sample
 from mmalign.shapes.recipes.denoise import Round
 from mmalign.shapes.recipes.loop import Fit
@@ -62,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if models.SCORER in families:
         families.remove(models.SCORER)
         build_scorer(options.out / models.SCORER, options.seed, options.effort)
+    if models.VLM in families:
+        families.remove(models.VLM)
+        build_vlm(options.out / models.VLM, options.seed, options.effort)
     shared = prepare(options.seed, options.effort, options.vae) if families else None
     for name in families:
         folder = options.out / name
@@ -128,6 +132,28 @@ def build_scorer(folder: Path, seed: int, effort: float = 1.0) -> dict[str, Any]
     return record
 
 
+def build_vlm(folder: Path, seed: int, effort: float = 1.0) -> dict[str, Any]:
+    """Train the model that answers questions, write it in half precision with ``recipe.json``, and return that record."""
+    words = vlm.tokenizer()
+    model, training = vlm.train_base(words, seed, effort)
+    model.to(torch.float16).save_pretrained(folder)
+    vlm.processor(words).save_pretrained(folder)
+    _plain(folder / "config.json", float32=True)
+    for file in folder.glob("*.safetensors"):
+        file.chmod(0o644)
+    record = {
+        "model": type(model).__name__,
+        "seed": seed,
+        "effort": effort,
+        "training": training,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "accuracy": vlm.assess(model.float(), words, effort),
+        "versions": {package: version(package) for package in PACKAGES},
+    }
+    (folder / "recipe.json").write_text(json.dumps(record, indent=2) + "\n")
+    return record
+
+
 def write(pipe: Any, folder: Path) -> None:
     """Save in half precision; a plain load gives float32 throughout.
 
@@ -137,12 +163,17 @@ def write(pipe: Any, folder: Path) -> None:
     for file in folder.rglob("*.safetensors"):
         file.chmod(0o644)  # written for the owner alone, which a wheel would keep
     for file in (*folder.glob("*/config.json"), folder / "model_index.json"):
-        config = json.loads(file.read_text())
-        config.pop("_name_or_path", None)  # a folder of the machine that built it
-        if file.parent.name.startswith("text_encoder"):
-            config["dtype"] = "float32"
-        file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+        _plain(file, float32=file.parent.name.startswith("text_encoder"))
     pipe.to(torch.float32)
+
+
+def _plain(file: Path, float32: bool) -> None:
+    """A configuration without the folder of the machine that built it, and with the number format that a plain load gives."""
+    config = json.loads(file.read_text())
+    config.pop("_name_or_path", None)
+    if float32:
+        config["dtype"] = "float32"
+    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def _build_sdxl(prediction: str) -> Callable[[Shared, int, Rounds], tuple[Fit, Any]]:
@@ -188,7 +219,7 @@ def _steps(name: str, effort: float) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("mmalign shapes build", description="Train the embedded models from scratch.")
     which = "one model; may be repeated; all pipelines where left out"
-    parser.add_argument("--family", choices=[*models.NAMES, models.SCORER], action="append", help=which)
+    parser.add_argument("--family", choices=[*models.NAMES, models.SCORER, models.VLM], action="append", help=which)
     parser.add_argument("--out", type=Path, default=models.WEIGHTS, help="folder to write to; the package's own where left out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--effort", type=float, default=1.0, help="share of the steps, pictures and prompts")

@@ -11,6 +11,9 @@ NAMES = ("sdxl", "sdxl_epsilon", "sd3", "sd")
 SCORER = "clip"
 """The CLIP-type scorer."""
 
+VLM = "vlm"
+"""The LLaVA-type model that answers questions."""
+
 WEIGHTS = Path(__file__).parent / "weights"
 PREFIX = "shapes/"
 
@@ -21,10 +24,10 @@ def path(name: str) -> Path:
     Raises:
         UserError: there is no embedded model of that name, or its weights are not installed.
     """
-    known = [*NAMES, SCORER]
+    known = [*NAMES, SCORER, VLM]
     if name not in known:
         raise UserError(f"no embedded model is called {name!r}; {nearest(name, known)}")
-    folder, index = WEIGHTS / name, "config.json" if name == SCORER else "model_index.json"
+    folder, index = WEIGHTS / name, "model_index.json" if name in NAMES else "config.json"
     if not (folder / index).is_file():
         raise UserError(f"the weights of the embedded model {name!r} are missing at {folder}; run `mmalign shapes build`")
     return folder

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from mmalign.shapes.captions import caption
-from mmalign.shapes.scene import ATTRIBUTES, Scene
+from mmalign.shapes.scene import ATTRIBUTES, POSITIONS, Scene
 
 ASKED = {
     "color": "What color is the shape?",
@@ -79,12 +79,16 @@ def about_several(scenes: Sequence[Scene], kind: str, draw: Random) -> Question:
         return Question(kind, tuple(scenes), f"How many pictures show {thing}?", str(number))
     if kind != "which":
         raise ValueError(f"unknown kind of question {kind!r}; there are: {', '.join(SEVERAL)}")
-    shown = [(scene.color, scene.shape) for scene in scenes]
-    alone = [number for number, pair in enumerate(shown) if shown.count(pair) == 1]
-    if not alone:
+    if not (found := alone(scenes)):
         raise ValueError("every picture's shape is in another picture too, so that none can be asked for")
-    number = draw.choice(alone)
-    return Question(kind, tuple(scenes), f"Which picture shows a {shown[number][0]} {shown[number][1]}?", f"Image{number + 1}")
+    number = draw.choice(found)
+    return Question(kind, tuple(scenes), f"Which picture shows a {scenes[number].color} {scenes[number].shape}?", f"Image{number + 1}")
+
+
+def alone(scenes: Sequence[Scene]) -> list[int]:
+    """Which pictures show a shape of a color that no other one shows."""
+    shown = [(scene.color, scene.shape) for scene in scenes]
+    return [number for number, pair in enumerate(shown) if shown.count(pair) == 1]
 
 
 def clip(scene: Scene, frames: int, draw: Random) -> tuple[Scene, ...]:
@@ -144,6 +148,25 @@ def told_words(text: str) -> list[tuple[str, str, int, int]]:
     """
     known = {word: attribute for attribute, words in ATTRIBUTES.items() for word in words}
     return [(known[m[0].lower()], m[0].lower(), m.start(), m.end()) for m in re.finditer(rf"\b({'|'.join(known)})\b", text, re.IGNORECASE)]
+
+
+def claims(question: Question) -> tuple[list[str], list[str]]:
+    """What an answer may say of the pictures: phrases that are true of them, and phrases that are not.
+
+    In a clip a place counts with its preposition, since a start is no end.
+    """
+    first, last = question.scenes[0], question.scenes[-1]
+    named = [name for name in ATTRIBUTES if name != "position" or question.kind not in CLIP]
+    true = [getattr(first, name) for name in named]
+    false = [word for name in named for word in ATTRIBUTES[name] if word != getattr(first, name)]
+    if question.kind in CLIP:
+        moved = first.position != last.position
+        told = {"from the": first.position, "to the": last.position} | ({} if moved else {"at the": first.position})
+        phrases = {f"{lead} {place}": told.get(lead) == place for lead in ("from the", "to the", "at the") for place in POSITIONS}
+        phrases |= {"moves": moved, "stays": not moved}
+        true += [phrase for phrase, right in phrases.items() if right]
+        false += [phrase for phrase, right in phrases.items() if not right]
+    return true, false
 
 
 def hallucinated(question: Question, answer: str) -> list[tuple[int, int]]:

@@ -3,6 +3,7 @@ from random import Random
 
 import pytest
 
+from mmalign.evaluation.answers.questions import AskedQuestion
 from mmalign.shapes.questions import (
     ASKED,
     CLIP,
@@ -12,6 +13,7 @@ from mmalign.shapes.questions import (
     about_one,
     about_several,
     changed,
+    claims,
     clip,
     hallucinated,
     is_right,
@@ -100,3 +102,21 @@ def test_no_word_of_the_world_has_two_meanings():
 def test_an_unknown_kind_is_refused(make, known):
     with pytest.raises(ValueError, match=", ".join(known)):
         make(SCENE if make is about_one else [SCENE], "taste", Random(0))
+
+
+def test_claims_agree_with_what_is_hallucinated_word_by_word():
+    """Two ways to the same count: phrases listed beforehand, and words looked up in the scene at their time."""
+    numbers = Random(0)
+    for scene in list(every_scene())[::41]:
+        frames, other = clip(scene, 4, numbers), clip(list(every_scene())[numbers.randrange(1200)], 4, numbers)
+        question, said = about_clip(frames, "clip"), about_clip(other, "clip").answer
+        true, false = (AskedQuestion.claims(_asked(part), said)[0] for part in claims(question))
+        assert true + false == len(told_words(said)) + 1  # the verb is a claim too
+        verb = ("moves" in said and frames[0] == frames[-1]) or ("stays" in said and frames[0] != frames[-1])
+        if "moves" in said or frames[0] == frames[-1]:
+            assert false == len(hallucinated(question, said)) + verb
+        assert not any(phrase in question.answer for phrase in claims(question)[1])
+
+
+def _asked(phrases):
+    return AskedQuestion((), (), (), (), tuple(phrases), (), {}, "")

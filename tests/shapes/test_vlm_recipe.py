@@ -1,14 +1,22 @@
 """The recipe of the world's vision-language model: what it is trained on is what its processor gives, text and pictures alike."""
 
+import json
 from random import Random
 
 import pytest
 import torch
 from PIL import Image
 
+from mmalign import pipelines
+from mmalign.evaluation.answers.questions import load_questions
+from mmalign.evaluation.answers.sides import answer_all
+from mmalign.shapes import models
+from mmalign.shapes.asked import draw, put
 from mmalign.shapes.captions import prompts
+from mmalign.shapes.exam import exam
 from mmalign.shapes.recipes import vlm
 from mmalign.shapes.render import render
+from mmalign.vlm.load import load_model
 
 KINDS = [("one", 1), ("named", 3), ("together", 5), ("clips", 4)]
 
@@ -22,19 +30,19 @@ def words():
 def test_training_text_is_that_of_the_chat_template(words, kind, count):
     processor, numbers = vlm.processor(words), Random(0)
     for _ in range(20):
-        asked = vlm.draw(prompts("seen"), kind, count, numbers)
+        asked = draw(prompts("seen"), kind, count, numbers)
         said = {"role": "assistant", "content": [{"type": "text", "text": asked.question.answer}]}
         turns = [{"role": "user", "content": list(asked.content)}]
-        assert processor.apply_chat_template([*turns, said]).replace("<image>", "<image>" * vlm.TOKENS) == asked.text()
+        assert processor.apply_chat_template([*turns, said]).replace("<image>", "<image>" * vlm.TOKENS) == vlm.chat(asked)
         head = processor.apply_chat_template(turns, add_generation_prompt=True)
-        assert head.replace("<image>", "<image>" * vlm.TOKENS) == asked.text(answered=False)
+        assert head.replace("<image>", "<image>" * vlm.TOKENS) == vlm.chat(asked, answered=False)
 
 
 def test_tokens_and_pictures_are_those_of_the_processor(words):
     processor = vlm.processor(words)
-    asked = [vlm.draw(prompts("seen"), "named", 2, Random(seed)) for seed in range(3)]
+    asked = [draw(prompts("seen"), "named", 2, Random(seed)) for seed in range(3)]
     batch = vlm.tensors(words, asked)
-    chats = [one.text().replace("<image>" * vlm.TOKENS, "<image>") for one in asked]
+    chats = [vlm.chat(one).replace("<image>" * vlm.TOKENS, "<image>") for one in asked]
     pictures = [[picture(scene) for scene in one.scenes] for one in asked]
     told = processor(text=chats, images=pictures, return_tensors="pt", padding=True, padding_side="right")
     assert torch.equal(batch["input_ids"], told["input_ids"])
@@ -47,12 +55,50 @@ def picture(scene):
 
 
 def test_only_answers_are_learned(words):
-    asked = [vlm.draw(prompts("seen"), "one", 1, Random(seed)) for seed in range(8)]
+    asked = [draw(prompts("seen"), "one", 1, Random(seed)) for seed in range(8)]
     batch = vlm.tensors(words, asked)
     for one, labels in zip(asked, batch["labels"], strict=True):
         assert words.decode(labels[labels != -100]) == f" {one.question.answer}</s>"
 
 
 def test_a_few_steps_learn_something(words):
-    first, last = (vlm.train(words, steps=steps, batch=8).record["loss"] for steps in (1, 20))
-    assert last < first
+    torch.manual_seed(0)
+    losses = [vlm.train(vlm.build(words), words, steps=steps, batch=8).record["loss"] for steps in (1, 20)]
+    assert losses[1] < losses[0]
+
+
+def test_sight_is_learned_from_renders_and_leaves_the_tower_alone_with_it(words):
+    tower = vlm.build(words).model.vision_tower
+    before = {name: value.clone() for name, value in tower.state_dict().items()}
+    first = vlm.see(tower, steps=1, batch=16).record["loss"]
+    assert vlm.see(tower.requires_grad_(True), steps=25, batch=16).record["loss"] < first
+    assert tower.state_dict().keys() == before.keys()
+
+
+def test_the_pictures_of_a_question_which_one_always_have_an_answer():
+    for seed in range(60):
+        asked = put(prompts("seen"), "together", "which", 2, Random(seed))
+        target = asked.scenes[int(asked.question.answer.removeprefix("Image")) - 1]
+        assert asked.question.text == f"Which picture shows a {target.color} {target.shape}?"
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    model, processor = load_model(models.path("vlm"))
+    return pipelines.load_vlm(model, processor)
+
+
+def test_the_shipped_model_answers_about_one_picture_and_mixes_several_up(shipped):
+    asked = load_questions(exam("shapes/final", {"one": 56, "named": 56}))
+    said = answer_all(shipped, asked, max_new_tokens=24, batch_size=28)
+    right = [one.is_right(answer.text) for one, answer in zip(asked, said, strict=True)]
+    assert sum(right[:56]) / 56 > 0.85
+    assert 0.25 < sum(right[56:]) / 56 < 0.65
+
+
+def test_the_shipped_weights_are_small_and_load_as_float32(shipped):
+    folder = models.path("vlm")
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 2.3e6
+    assert shipped.model.dtype == torch.float32
+    assert type(shipped).__name__ == "Llava"
+    assert json.loads((folder / "recipe.json").read_text())["parameters"] == sum(p.numel() for p in shipped.model.parameters())

@@ -13,23 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmalign.shapes.captions import parse, prompts
-from mmalign.shapes.questions import (
-    ASKED,
-    CLIP,
-    DESCRIBE,
-    DESCRIBE_CLIP,
-    ONE,
-    Question,
-    about_clip,
-    about_one,
-    about_several,
-    clip,
-)
+from mmalign.shapes.asked import Asked, draw
+from mmalign.shapes.captions import prompts
+from mmalign.shapes.questions import ASKED, DESCRIBE, DESCRIBE_CLIP
+from mmalign.shapes.recipes.draws import caption_attributes, random_styles
 from mmalign.shapes.recipes.loop import Fit, fit
 from mmalign.shapes.recipes.text import byte_pairs
+from mmalign.shapes.render import draw as draw_pixels
 from mmalign.shapes.render import render
-from mmalign.shapes.scene import ATTRIBUTES, FACTORS, Scene, Style
+from mmalign.shapes.scene import ATTRIBUTES, Scene
 
 SIDE, PATCH = 96, 16
 TOKENS = (SIDE // PATCH) ** 2
@@ -71,10 +63,24 @@ class Mix:
         clips: four frames of a clip.
     """
 
-    one: float = 0.62
-    named: float = 0.18
-    together: float = 0.08
-    clips: float = 0.12
+    one: float = 0.46
+    named: float = 0.2
+    together: float = 0.1
+    clips: float = 0.24
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training: its steps, its rate, and what is asked."""
+
+    steps: int
+    rate: float
+    mix: Mix
+
+
+SIGHT = 1200
+"""Steps in which the vision tower learns to see."""
+STAGES = (Stage(900, 3e-3, Mix(1.0, 0.0, 0.0, 0.0)), Stage(800, 2e-3, Mix()))
 
 
 def tokenizer() -> Any:
@@ -139,61 +145,11 @@ def build(words: Any, width: int = 96, layers: int = 4, vision_width: int = 64, 
     return LlavaForConditionalGeneration(config)
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A question as it is put: the user's turn, the scenes of its pictures, and the right answer."""
-
-    content: tuple[Mapping[str, str], ...]
-    scenes: tuple[Scene, ...]
-    question: Question
-
-    def text(self, answered: bool = True) -> str:
-        """The chat in the model's template, with the place of each picture written out."""
-        said = "".join("<image>" * TOKENS if part["type"] == "image" else _lead(part, i) for i, part in enumerate(self.content))
-        return f"USER:{said} ASSISTANT:" + (f" {self.question.answer}</s>" if answered else "")
-
-
-def _lead(part: Mapping[str, str], place: int) -> str:
-    return (" " if place == 0 else "") + part["text"]
-
-
-def asked_of_one(question: Question) -> Asked:
-    """A question about one picture."""
-    return Asked(({"type": "image"}, {"type": "text", "text": f"\n{question.text}"}), question.scenes, question)
-
-
-def asked_of_several(question: Question, scenes: Sequence[Scene], target: int | None = None) -> Asked:
-    """A question put to several pictures, by name where it is about one of them; as ``multi_image.sequence`` writes it."""
-    content: list[Mapping[str, str]] = []
-    for number in range(len(scenes)):
-        content += [{"type": "text", "text": f"{chr(10) if number else ''}Image{number + 1}:"}, {"type": "image"}]
-    text = question.text if target is None else f"In Image{target + 1}, {question.text[:1].lower()}{question.text[1:]}"
-    return Asked((*content, {"type": "text", "text": f"\n{text}"}), tuple(scenes), question)
-
-
-def draw(captions: Sequence[str], kind: str, count: int, numbers: Random) -> Asked:
-    """A question at random, about scenes with these captions in any style.
-
-    Args:
-        kind: a field of ``Mix``.
-        count: of pictures, where there are several.
-    """
-    if kind == "one":
-        return asked_of_one(about_one(scene_of(captions, numbers), numbers.choice(ONE), numbers))
-    if kind == "clips":
-        frames = clip(scene_of(captions, numbers), 4, numbers)
-        return asked_of_several(about_clip(frames, numbers.choice(CLIP)), frames)
-    scenes = [scene_of(captions, numbers) for _ in range(count)]
-    if kind == "together":
-        return asked_of_several(about_several(scenes, numbers.choice(["count", "which"]), numbers), scenes)
-    target = numbers.randrange(len(scenes))
-    return asked_of_several(about_one(scenes[target], numbers.choice(ONE), numbers), scenes, target)
-
-
-def scene_of(captions: Sequence[str], numbers: Random) -> Scene:
-    """A scene with one of some captions, in any style."""
-    style = Style(**{factor: numbers.random() for factor in FACTORS})
-    return Scene(**parse(numbers.choice(captions)), style=style)
+def chat(asked: Asked, answered: bool = True) -> str:
+    """A question in the model's template, with the place of each picture written out, and its answer."""
+    parts = ("<image>" * TOKENS if part["type"] == "image" else part["text"] for part in asked.content)
+    said = (" " if asked.content[0]["type"] == "text" else "") + "".join(parts)
+    return f"USER:{said} ASSISTANT:" + (f" {asked.question.answer}</s>" if answered else "")
 
 
 def batches(words: Any, batch: int, mix: Mix, seed: int) -> Iterator[dict[str, Tensor]]:
@@ -207,8 +163,9 @@ def batches(words: Any, batch: int, mix: Mix, seed: int) -> Iterator[dict[str, T
 
 def tensors(words: Any, asked: Sequence[Asked]) -> dict[str, Tensor]:
     """Questions with their answers as a padded batch."""
-    ids = [words(one.text(), add_special_tokens=False).input_ids for one in asked]
-    heads = [len(words(one.text(answered=False), add_special_tokens=False).input_ids) for one in asked]
+    texts = [chat(one, answered) for one in asked for answered in (True, False)]
+    read = words(texts, add_special_tokens=False).input_ids
+    ids, heads = read[::2], [len(row) for row in read[1::2]]
     rows = nn.utils.rnn.pad_sequence([torch.tensor(row) for row in ids], batch_first=True, padding_value=words.pad_token_id)
     labels = rows.clone()
     for row, (head, one) in enumerate(zip(heads, ids, strict=True)):
@@ -224,21 +181,78 @@ def tensors(words: Any, asked: Sequence[Asked]) -> dict[str, Tensor]:
 
 def pixels(scenes: Sequence[Scene]) -> Tensor:
     """Pictures (N, 3, 96, 96) as the processor gives them, up to how it scales."""
+    return normalized(render(scenes))
+
+
+def normalized(pictures: Tensor) -> Tensor:
+    """Pictures (N, 3, H, W) in [0, 1] as the vision tower takes them, up to how the processor scales."""
     from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
     # eight bits, as any picture that comes from a file
-    pictures = (render(scenes) * 255).round() / 255
+    pictures = (pictures * 255).round() / 255
     pictures = F.interpolate(pictures, (SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 1)
     mean, std = (torch.tensor(values)[:, None, None] for values in (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD))
     return (pictures - mean) / std
 
 
-def train(words: Any, seed: int = 0, steps: int = 4000, rate: float = 3e-3, batch: int = 32, mix: Mix = Mix()) -> Fit:
-    """Train all of the model on answers."""
+def see(tower: nn.Module, seed: int = 0, steps: int = 1600, rate: float = 4e-3, batch: int = 64) -> Fit:
+    """Train a vision tower to tell the five attributes from the mean of its patches; what reads them is thrown away."""
     torch.manual_seed(seed)
-    model, drawn = build(words), batches(words, batch, mix, seed)
+    generator, sizes = torch.Generator().manual_seed(seed), [len(values) for values in ATTRIBUTES.values()]
+    known = caption_attributes(prompts("seen"))
+    model = nn.ModuleDict({"tower": tower, "read": nn.Linear(tower.config.hidden_size, sum(sizes))})
+
+    def loss(step: int) -> Tensor:
+        shown = known[torch.randint(len(known), (batch,), generator=generator)]
+        seen = model["tower"](normalized(draw_pixels(shown, random_styles(batch, generator)))).last_hidden_state[:, 1:].mean(1)
+        told = model["read"](seen).split(sizes, 1)
+        return torch.stack([F.cross_entropy(logits, right) for logits, right in zip(told, shown.T, strict=True)]).mean()
+
+    return fit(model, loss, steps, rate, ema=0.99, muon=True, name="sight")
+
+
+def train(model: nn.Module, words: Any, seed: int = 0, steps: int = 1200, rate: float = 3e-3, batch: int = 32, mix: Mix = Mix()) -> Fit:
+    """Train all of the model on answers."""
+    drawn = batches(words, batch, mix, seed)
 
     def loss(step: int) -> Tensor:
         return model(**next(drawn)).loss
 
-    return fit(model, loss, steps, rate, ema=0.99, muon=True, name="vlm")
+    return fit(model.requires_grad_(True), loss, steps, rate, ema=0.99, muon=True, name="vlm")
+
+
+def train_base(words: Any, seed: int = 0, effort: float = 1.0) -> tuple[nn.Module, dict[str, Any]]:
+    """The model that is shipped: it learns to see, then to answer about one picture, then a little about several.
+
+    Args:
+        effort: share of the steps.
+
+    Returns:
+        the model, and what its training took.
+    """
+    torch.manual_seed(seed)
+    model = build(words)
+    record = {"sight": see(model.model.vision_tower, seed, steps=max(2, round(SIGHT * effort))).record}
+    for number, stage in enumerate(STAGES, start=1):
+        steps = max(2, round(stage.steps * effort))
+        record[f"stage_{number}"] = train(model, words, seed + number, steps, stage.rate, mix=stage.mix).record
+    return model, record
+
+
+@torch.no_grad()
+def assess(model: nn.Module, words: Any, effort: float = 1.0) -> dict[str, float]:
+    """Share of right answers to questions about held-out captions, by set and number of pictures: every token is the likeliest one."""
+    found = {}
+    for kind, count in (("one", 1), *(("named", count) for count in range(2, MOST + 1)), ("together", 3), ("clips", 4)):
+        numbers, captions = Random(count), prompts("final")
+        asked = [draw(captions, kind, count, numbers) for _ in range(max(4, round(256 * effort)))]
+        right = [_answered(model, tensors(words, asked[start : start + 32])) for start in range(0, len(asked), 32)]
+        found[f"{kind}_{count}"] = round(torch.cat(right).float().mean().item(), 3)
+    return found
+
+
+def _answered(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    """Whether each answer is the one that greedy decoding gives, (B,)."""
+    likeliest = model(**{name: value for name, value in batch.items() if name != "labels"}).logits[:, :-1].argmax(-1)
+    labels = batch["labels"][:, 1:]
+    return ((likeliest == labels) | (labels == -100)).all(1)
