@@ -16,6 +16,7 @@ from mmalign.data.tables import Table
 from mmalign.errors import UserError
 from mmalign.images import ImageSource
 from mmalign.plugins import nearest
+from mmalign.scorers.written import files_named
 from mmalign.scoring.pictures import digest
 
 COLUMNS = {"question": "question", "answer": "answer", "image": "image", "images": "images", "video": "video", "id": "id"}
@@ -59,6 +60,7 @@ class Questions(Sequence[Asked]):
     """
 
     def __init__(self, config: QuestionsConfig):
+        self._source = config.source
         self.table = open_source(config.source, config.split)
         if not len(self.table):
             raise UserError(f"{self.table.name} is empty; give a source with at least one row")
@@ -82,8 +84,7 @@ class Questions(Sequence[Asked]):
     def state(self) -> str:
         """What changes where other rows stand there; pictures are not read."""
         told = [self.table.name, self._name, str(sorted(self._columns.items())), str(len(self._rows))]
-        files = [Path(self.table.name)] if Path(self.table.name).is_file() else []
-        return digest([*told, *(f"{file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)])
+        return digest([*told, *files_named(self._source)])
 
     def groups(self, by: str) -> list[str] | None:
         """For every row what rows share with which it may be mixed; None where all may be.

@@ -10,7 +10,7 @@ from mmalign.errors import UserError
 from mmalign.factory.mia.plan import Request
 from mmalign.factory.mia.pool import Pool
 from mmalign.factory.questions import Asked
-from mmalign.images import open_image
+from mmalign.images import ImageSource, open_image
 from mmalign.training.order import derived_seed
 from mmalign.vlm.multi_image import LEAD_INS, MultiImage, collage, pic_in_pic, sequence, squared
 
@@ -28,6 +28,19 @@ class Left:
     detail: str = ""
 
 
+@dataclass(frozen=True)
+class Built:
+    """What was made of a row.
+
+    Attributes:
+        made: the prompt.
+        sources: the pictures of a sequence as they are stored; empty where the prompt's picture was put together.
+    """
+
+    made: MultiImage
+    sources: tuple[ImageSource, ...] = ()
+
+
 class Builder:
     """Makes prompts; what is drawn for one depends on the seed, its kind and its row.
 
@@ -41,7 +54,7 @@ class Builder:
     def __init__(self, rows: Sequence[Asked], pool: Pool, options: MiaOptions, square: bool):
         self._rows, self._pool, self._options, self._square = rows, pool, options, square
 
-    def __call__(self, request: Request) -> tuple[Asked, MultiImage | Left]:
+    def __call__(self, request: Request) -> tuple[Asked, Built | Left]:
         """The row, and what was made of it or why nothing was; safe to call from threads."""
         try:
             row = self._rows[request.row]
@@ -69,14 +82,17 @@ class Builder:
             return "tells places by coordinates"
         return None
 
-    def _made(self, request: Request, row: Asked, others: Sequence, draw: Random) -> MultiImage:
+    def _made(self, request: Request, row: Asked, others: Sequence[ImageSource], draw: Random) -> Built:
         question = CAPTION if row.question.startswith(CAPTION) else row.question
-        target = open_image(row.images[0], row.origin)
-        pictures = [open_image(other, row.origin) for other in others]
         if request.kind == "pic_in_pic":
-            made = pic_in_pic(pictures[0], target, question, draw.choice(LEAD_INS))
-        else:
-            place = draw.randrange(request.count)
-            pictures.insert(place, target)
-            made = (sequence if request.kind == "sequence" else collage)(pictures, place, question)
-        return squared(made) if self._square and made.box is not None else made
+            background, inner = (open_image(source, row.origin) for source in (others[0], row.images[0]))
+            return Built(self._fit(pic_in_pic(background, inner, question, draw.choice(LEAD_INS))))
+        place = draw.randrange(request.count)
+        sources = (*others[:place], row.images[0], *others[place:])
+        pictures = [open_image(source, row.origin) for source in sources]
+        if request.kind == "sequence":
+            return Built(sequence(pictures, place, question), sources)
+        return Built(self._fit(collage(pictures, place, question)))
+
+    def _fit(self, made: MultiImage) -> MultiImage:
+        return squared(made) if self._square else made

@@ -16,6 +16,7 @@ from mmalign.factory.mia.plan import Request, requests
 from mmalign.factory.mia.pool import Pool
 from mmalign.factory.mia.select import Measures, measured, reason_against
 from mmalign.factory.questions import Asked
+from mmalign.images import ImageSource
 from mmalign.prefetch import prefetch
 from mmalign.training.order import derived_seed
 from mmalign.vlm.answer import Answer, answers
@@ -33,6 +34,7 @@ class Mined:
         request: what was to be made, of which row.
         asked: the row.
         made: the prompt; None where none could be made.
+        sources: the pictures of a sequence as they are stored; empty where the prompt's picture was put together.
         rejected: what the model said; empty where it was not asked.
         measures: what is known of it; None where it was not asked.
         reason: why it is not kept; None = it is.
@@ -42,6 +44,7 @@ class Mined:
     request: Request
     asked: Asked
     made: MultiImage | None = None
+    sources: tuple[ImageSource, ...] = ()
     rejected: str = ""
     measures: Measures | None = None
     reason: str | None = None
@@ -121,10 +124,10 @@ class Miner:
             yield from self._answered(batch)
 
     def _built(self, request: Request) -> Mined:
-        asked, made = self._build(request)
-        if isinstance(made, Left):
-            return Mined(request, asked, reason=made.reason, detail=made.detail)
-        return Mined(request, asked, made)
+        asked, built = self._build(request)
+        if isinstance(built, Left):
+            return Mined(request, asked, reason=built.reason, detail=built.detail)
+        return Mined(request, asked, built.made, built.sources)
 
     def _answered(self, batch: Sequence[Mined]) -> list[Mined]:
         able = [one for one in batch if one.made is not None]

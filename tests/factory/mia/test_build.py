@@ -32,7 +32,9 @@ def color_of(image):
 def test_the_rows_own_picture_is_where_the_question_says():
     rows, places = [row(color) for color in COLORS], Counter()
     for seed in range(40):
-        _, made = builder(rows, seed=seed)(Request(0, "sequence", 4, 2))
+        built = builder(rows, seed=seed)(Request(0, "sequence", 4, 2))[1]
+        made = built.made
+        assert list(map(color_of, built.sources)) == list(map(color_of, made.images))
         assert color_of(made.images[made.target]) == (0, 0, 255)
         assert made.text == f"\nIn Image{made.target + 1}, what color is it?"
         assert len({color_of(image) for image in made.images}) == 4
@@ -42,7 +44,7 @@ def test_the_rows_own_picture_is_where_the_question_says():
 
 def test_the_same_picture_in_another_row_is_not_another_picture():
     rows = [row("red"), row("red", "Is it red?"), row("blue"), row("blue")]
-    _, made = builder(rows)(Request(0, "sequence", 2, 0))
+    made = builder(rows)(Request(0, "sequence", 2, 0))[1].made
     assert sorted(map(color_of, made.images)) == [(0, 0, 255), (255, 0, 0)]
     _, left = builder(rows)(Request(0, "sequence", 3, 0))
     assert left.reason == "too few other pictures"
@@ -52,7 +54,7 @@ def test_pictures_are_lent_within_a_group():
     rows = [row(color) for color in COLORS]
     groups = ["a", "b", "a", "b", "b", "b"]
     for seed in range(10):
-        _, made = builder(rows, groups, seed=seed)(Request(0, "pic_in_pic", 2, 0))
+        made = builder(rows, groups, seed=seed)(Request(0, "pic_in_pic", 2, 0))[1].made
         assert color_of(made.images[0]) == (0, 0, 255)
 
 
@@ -74,12 +76,12 @@ def test_rows_that_are_left_out_say_why(asked, kind, reason):
 
 def test_a_place_by_coordinates_is_still_right_in_a_sequence():
     rows = [row("red", "What is at [0, 0, 1, 1]?"), row("blue")]
-    assert builder(rows)(Request(0, "sequence", 2, 0))[1].count == 2
+    assert builder(rows)(Request(0, "sequence", 2, 0))[1].made.count == 2
 
 
 def test_the_words_behind_a_request_for_a_caption_are_cut_off():
     rows = [row("red", "Provide a one-sentence caption for the provided image.\nReference OCR token: STOP"), row("blue")]
-    assert builder(rows)(Request(0, "sequence", 2, 0))[1].text.endswith(", provide a one-sentence caption for the provided image.")
+    assert builder(rows)(Request(0, "sequence", 2, 0))[1].made.text.endswith(", provide a one-sentence caption for the provided image.")
 
 
 def test_noise_on_a_cell_leaves_the_others():
