@@ -34,7 +34,10 @@ MOST_SKIPPED = 30
 
 @dataclass
 class Run:
-    """Everything a run has. What must survive a kill is in ``state``; the rest is built anew from the configuration."""
+    """Everything a run has. What must survive a kill is in ``state``; the rest is built anew from the configuration.
+
+    ``round_steps`` is how many steps there are between two that draw with the model: what it has become is looked at before.
+    """
 
     accelerator: Accelerator
     config: TrainConfig
@@ -46,6 +49,7 @@ class Run:
     settings: dict[str, Any]
     step: int = 0
     skipped: int = 0
+    round_steps: int | None = None
     guard: Guard = field(init=False)
 
     def __post_init__(self) -> None:
@@ -159,7 +163,8 @@ def fit(run: Run, batches: Callable[[int], Iterator[Any]], log: RunLog, after_st
             logged = last or run.step % config.logging_steps == 0
             saved = last or stopped or run.step % config.checkpointing_steps == 0
 
-            readings = [run.monitor.push(run.step, metrics, origins), run.monitor.flush() if logged or saved else None]
+            draws = run.round_steps is not None and run.step % run.round_steps == 0
+            readings = [run.monitor.push(run.step, metrics, origins), run.monitor.flush() if logged or saved or draws else None]
             if went_back(run, log, readings):
                 stream = afresh(stream, batches, run.step)
                 bar.update(run.step - bar.n)

@@ -131,6 +131,7 @@ def with_rounds(parts: Parts, examples: Sequence[Example], drawer: Drawer, dry: 
     rounds = Rounds(
         parts, online.model_copy(update={"refresh_steps": 1}) if dry else online, examples, drawer, None if dry else parts.run.output_dir
     )
+    parts.run.round_steps = online.refresh_steps
     about = replace(parts.about, strengths={**parts.about.strengths, "drawn": said(online, parts.run.plan.rows_per_step)})
     return replace(parts, stream=rounds.batches, about=about)
 
