@@ -26,11 +26,6 @@ class Asked:
     scenes: tuple[Scene, ...]
     question: Question
 
-    @property
-    def turns(self) -> list[dict]:
-        """The chat up to the answer."""
-        return [{"role": "user", "content": list(self.content)}]
-
 
 def asked_of_one(question: Question) -> Asked:
     """A question about one picture."""

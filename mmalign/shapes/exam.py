@@ -1,12 +1,16 @@
 """Examinations of the world: questions about rendered pictures of held-out captions, as rows of the format that VLM evaluation reads."""
 
+import json
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from itertools import cycle
+from pathlib import Path
 from random import Random
 from typing import Any
 
 from PIL import Image
 
+from mmalign.files import write_whole
 from mmalign.shapes.asked import SETS, Asked, put
 from mmalign.shapes.captions import captions_of
 from mmalign.shapes.questions import CLIP, ONE, SEVERAL, claims
@@ -17,6 +21,7 @@ SIZES: Mapping[str, int] = {"one": 210, "named": 280, "together": 80, "clips": 1
 """Questions of each set."""
 MOST = 5
 """Pictures that come together."""
+FILE = "questions.jsonl"
 DESCRIPTIONS = ("describe", "clip")
 """Kinds of questions that are answered with a description."""
 
@@ -52,13 +57,27 @@ def row(asked: Asked, part: str) -> dict[str, Any]:
     true, false = claims(asked.question) if asked.question.kind in DESCRIPTIONS else ([], [])
     return {
         "images": pictures(asked.scenes),
-        "question": asked.turns,
+        "question": "".join("<image>" if part["type"] == "image" else part["text"] for part in asked.content),
         "answer": asked.question.answer,
         "type": asked.question.kind,
         "set": part,
         "present": true,
         "absent": false,
     }
+
+
+def write(rows: Sequence[Mapping[str, Any]], folder: Path) -> Path:
+    """Writes rows as ``questions.jsonl`` with a folder of pictures, and gives the place of the file."""
+    lines = []
+    for number, one in enumerate(rows):
+        names = [f"images/{number:05d}_{place}.png" for place in range(len(one["images"]))]
+        for name, image in zip(names, one["images"], strict=True):
+            stream = BytesIO()
+            image.save(stream, "PNG")
+            write_whole(folder / name, stream.getvalue())
+        lines.append(json.dumps({**one, "images": names}) + "\n")
+    write_whole(folder / FILE, "".join(lines).encode())
+    return folder / FILE
 
 
 def pictures(scenes: Sequence[Scene]) -> list[Image.Image]:

@@ -7,6 +7,7 @@ from random import Random
 
 from mmalign.shapes.captions import caption
 from mmalign.shapes.scene import ATTRIBUTES, POSITIONS, Scene
+from mmalign.vlm.edits import plain
 
 ASKED = {
     "color": "What color is the shape?",
@@ -134,11 +135,6 @@ def changed(scene: Scene, attribute: str, draw: Random) -> Scene:
 def is_right(question: Question, answer: str) -> bool:
     """Whether an answer says what is right, whatever its case, blanks and final stop."""
     return plain(answer) == plain(question.answer)
-
-
-def plain(text: str) -> str:
-    """A text in small letters, with single blanks and no final stop."""
-    return " ".join(text.lower().split()).rstrip(" .!")
 
 
 def told_words(text: str) -> list[tuple[str, str, int, int]]:

@@ -93,7 +93,7 @@ def test_the_shipped_model_answers_about_one_picture_and_mixes_several_up(shippe
     said = answer_all(shipped, asked, max_new_tokens=24, batch_size=28)
     right = [one.is_right(answer.text) for one, answer in zip(asked, said, strict=True)]
     assert sum(right[:56]) / 56 > 0.85
-    assert 0.25 < sum(right[56:]) / 56 < 0.65
+    assert 0.4 < sum(right[56:]) / 56 < 0.8
 
 
 def test_the_shipped_weights_are_small_and_load_as_float32(shipped):

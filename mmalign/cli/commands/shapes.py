@@ -11,6 +11,7 @@ from mmalign.plugins import nearest
 ACTIONS = {
     "build": "train the embedded models from scratch",
     "sheet": "draw a sheet of the world's pictures with their captions",
+    "questions": "write questions about the world's pictures with their right answers",
     "rankings": "rank pictures of the embedded bases by the oracle, for training a scorer",
 }
 
@@ -23,8 +24,8 @@ def run(words: list[str]) -> int:
         return 0
     if action not in ACTIONS:
         raise UserError(f"unknown action {action!r}; {nearest(action, list(ACTIONS))}")
-    if action in ("sheet", "rankings"):
-        return {"sheet": sheet, "rankings": rankings}[action](rest)
+    if action in ("sheet", "questions", "rankings"):
+        return {"sheet": sheet, "questions": questions, "rankings": rankings}[action](rest)
     from mmalign.shapes.build import main
 
     return main(rest)
@@ -50,6 +51,27 @@ def sheet(words: list[str]) -> int:
     with whole_file(arguments.out) as file:
         grid([scaled(picture) for picture in pictures], [caption(scene) for scene in scenes], columns=8).save(file, "PNG")
     print(arguments.out)
+    return 0
+
+
+def questions(words: list[str]) -> int:
+    """Writes questions.jsonl with a folder of pictures, in the columns that evaluation and `mmalign data mia` read."""
+    parser = Parser(prog="mmalign shapes questions", description="Questions about pictures of the embedded world, with right answers.")
+    parser.add_argument("--out", type=Path, default=Path("questions"), metavar="DIR", help="folder to write (default: questions)")
+    parser.add_argument("--split", choices=["seen", "pairs", "tuning", "final"], default="final", help="captions to draw (default: final)")
+    for name, about in (("one", "one picture"), ("named", "one of several"), ("together", "several together"), ("clips", "a clip")):
+        parser.add_argument(f"--{name}", type=int, metavar="N", help=f"questions about {about} (default: as the evaluation asks)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of everything random (default: 0)")
+    arguments = parser.parse_args(words)
+
+    from mmalign.shapes.exam import SIZES, exam, write
+
+    given = {name: getattr(arguments, name) for name in SIZES}
+    # what is named is all that is asked
+    sizes = SIZES if all(number is None for number in given.values()) else {name: number or 0 for name, number in given.items()}
+    if min(sizes.values()) < 0 or not any(sizes.values()):
+        raise UserError("there is nothing to ask; give one of --one, --named, --together and --clips above 0")
+    print(write(exam(f"shapes/{arguments.split}", sizes, arguments.seed), arguments.out))
     return 0
 
 

@@ -41,8 +41,10 @@ class AnswerJudge:
         UserError: the model cannot be loaded.
     """
 
+    rubric = Rubric(ASPECTS)
+
     def __init__(self, config: JudgeConfig):
-        self.config, self.rubric = config, Rubric(ASPECTS)
+        self.config = config
         self.judge: Judge = load_judge(resolve(config.pretrained), config.revision, getattr(torch, config.dtype))
         self.judge.model.to(PartialState().device)
 

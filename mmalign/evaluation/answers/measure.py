@@ -56,7 +56,8 @@ class Measured:
         rates = [self._mean("right", _right, known)]
         for name in names:
             values = self._values(name, known)
-            rates += [self._mean("right", _right, places, name, value) for value, places in values.items() if len(values) > 1]
+            if len(values) > 1:
+                rates += [self._mean("right", _right, places, name, value) for value, places in values.items()]
         return rates
 
     def made_up(self) -> list[Rate]:

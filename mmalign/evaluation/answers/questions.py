@@ -12,6 +12,7 @@ from mmalign.data.rows import Row, absent
 from mmalign.data.sources import open_source
 from mmalign.errors import UserError
 from mmalign.images import ImageSource
+from mmalign.vlm.edits import plain
 
 Match = Literal["exact", "first_word", "contains"]
 
@@ -128,15 +129,6 @@ def texts(row: Row, column: str) -> tuple[str, ...]:
     if isinstance(value, list | tuple):
         return tuple(str(text) for text in value)
     return () if absent(value) else (str(value),)
-
-
-def plain(text: str) -> str:
-    """A text in small letters, with single blanks and no final stop.
-
-    >>> plain(" Two  cats. ")
-    'two cats'
-    """
-    return " ".join(text.lower().split()).rstrip(" .!")
 
 
 def phrase(text: str) -> re.Pattern[str]:

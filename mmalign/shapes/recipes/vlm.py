@@ -80,7 +80,11 @@ class Stage:
 
 SIGHT = 1200
 """Steps in which the vision tower learns to see."""
-STAGES = (Stage(900, 3e-3, Mix(1.0, 0.0, 0.0, 0.0)), Stage(800, 2e-3, Mix()))
+STAGES = (
+    Stage(900, 3e-3, Mix(1.0, 0.0, 0.0, 0.0)),
+    Stage(800, 2e-3, Mix(0.46, 0.2, 0.1, 0.24)),
+    Stage(900, 2.5e-3, Mix(0.35, 0.45, 0.05, 0.15)),
+)
 
 
 def tokenizer() -> Any:
