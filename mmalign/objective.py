@@ -96,6 +96,7 @@ class LossOutput:
             Not a number where a row has fewer candidates.
         logps: (B, K), detached, the policy's log-likelihoods of the same candidates, for the log and its guard; None = not compared.
         ref_logps: (B, K), the reference's; None for a method without one.
+        preferred: (B,), of rows of a single candidate, whether it is a preferred one; None = the first one is in every row.
         extras: more numbers to log by name, each of shape (B,) and detached.
     """
 
@@ -103,6 +104,7 @@ class LossOutput:
     implicit_rewards: Tensor
     logps: Tensor | None = None
     ref_logps: Tensor | None = None
+    preferred: Tensor | None = None
     extras: dict[str, Tensor] = field(default_factory=dict)
 
 

@@ -87,7 +87,8 @@ class DiffusionKTO(Objective):
 
     def __call__(self, policy: Policy, inputs: Any) -> LossOutput:
         ref_logps = reference_logps(policy, inputs)
-        ratios = (policy.logps(inputs) - ref_logps)[:, 0]
+        logps = policy.logps(inputs)
+        ratios = (logps - ref_logps)[:, 0]
         liked = policy.labels(inputs).scores[:, 0] > 0.5
         baseline = kl_baseline(ratios)
         weights = torch.where(liked, self.liked_weight, self.disliked_weight)
@@ -96,6 +97,9 @@ class DiffusionKTO(Objective):
         return LossOutput(
             loss=weights * diffusion_kto_loss(ratios, liked, baseline, self.beta),
             implicit_rewards=self.beta * ratios.detach()[:, None],
+            logps=logps.detach(),
+            ref_logps=ref_logps,
+            preferred=liked,
             extras={
                 "rewards/margins": signed,
                 "rewards/accuracies": (signed > 0).float(),

@@ -100,11 +100,13 @@ def winner_error(window: Window, step: int) -> Finding | None:
     paired, errors = window.known(theirs), list(window.recent[mine])
     ref_errors, start = list(window.recent[theirs]), window.start[mine]
     for steps in (len(errors), START):
+        if paired and not any(ref_errors[-steps:]):
+            continue  # single pictures, none of which was a preferred one
         grown = statistics.paired_rise(errors[-steps:], ref_errors[-steps:]) if paired else statistics.rise(errors[-steps:], start)
         if grown.beyond(limit, window.config.certainty):
             against = "the reference's" if paired else "that of the run's start"
             seen = f"the winners' error was {grown.value:.0%} (give or take {grown.error:.0%}) above {against}"
-            firmer = "raise method.beta, or put the method into sdpo" if window.reference else "or train fewer steps"
+            firmer = "raise method.beta, or put a method for pairs into sdpo" if window.reference else "or train fewer steps"
             remedy = f"the model unlearns the preferred pictures too: lower train.learning_rate, {firmer}"
             return Finding("winner error", step, seen, margin(window), remedy)
     return None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,13 +15,15 @@ def step_metrics(output: LossOutput, weights: Tensor, denoising: bool = False) -
     """Scalars of one micro-batch: TRL's names, and diffusers' ``implicit_acc``, in which ties count half.
 
     The loss is the weighted one that is optimized. With more than two candidates ``rejected`` is the mean of all but the first, and
-    accuracies are over neighbors in the ranking. What is not a number stands where a row has fewer candidates than others.
+    accuracies are over neighbors in the ranking. What is not a number stands where a row has fewer candidates than others. Of single
+    candidates the preferred are ``chosen`` and the others ``rejected``.
 
     Args:
         denoising: whether log-likelihoods are minus half of mean squared errors, which are then logged too.
     """
     rewards = output.implicit_rewards.float()
-    metrics = {"loss": (output.loss * weights).detach().float().mean()} | sides("rewards", rewards)
+    apart = sides if output.preferred is None else partial(sides_of_singles, preferred=output.preferred)
+    metrics = {"loss": (output.loss * weights).detach().float().mean()} | apart("rewards", rewards)
     if rewards.shape[1] > 1:
         gap = rewards[:, :-1] - rewards[:, 1:]
         pairs = (~gap.isnan()).sum()
@@ -28,10 +31,10 @@ def step_metrics(output: LossOutput, weights: Tensor, denoising: bool = False) -
         metrics["rewards/accuracies"] = (gap > 0).sum() / pairs
         metrics["implicit_acc"] = ((gap > 0).sum() + 0.5 * (gap == 0).sum()) / pairs
     if output.logps is not None:
-        metrics |= sides("logps", output.logps)
+        metrics |= apart("logps", output.logps)
     for name, logps in (("errors", output.logps), ("ref_errors", output.ref_logps)):
         if denoising and logps is not None:
-            metrics |= sides(name, -2 * logps)
+            metrics |= apart(name, -2 * logps)
     return metrics | {name: value.float().mean() for name, value in output.extras.items()}
 
 
@@ -39,6 +42,12 @@ def sides(name: str, values: Tensor) -> dict[str, Tensor]:
     """Means of the first candidates and, where there are more, of the rest, of values (B, K)."""
     means = {f"{name}/chosen": values[:, 0].float().mean()}
     return means if values.shape[1] == 1 else means | {f"{name}/rejected": values[:, 1:].float().nanmean()}
+
+
+def sides_of_singles(name: str, values: Tensor, preferred: Tensor) -> dict[str, Tensor]:
+    """Means over the rows of values (B, 1) that are preferred, and over the others; 0 where there are none of a kind."""
+    kinds = {"chosen": preferred, "rejected": ~preferred}
+    return {f"{name}/{kind}": values[:, 0].float().where(rows, 0.0).sum() / rows.sum().clamp_min(1) for kind, rows in kinds.items()}
 
 
 @dataclass(frozen=True)

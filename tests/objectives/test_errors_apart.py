@@ -59,6 +59,18 @@ def test_of_a_list_the_share_of_its_pairs_is_saturated():
     assert output.extras["saturated"].tolist() == pytest.approx([(1 + 1 + 0 + 0 + 1) / 5, 0])
 
 
+@pytest.mark.parametrize(("labels", "chosen", "rejected"), [([1, 0, 1], (2.0, 1.5), (3.0, 1.0)), ([0, 0, 0], (0.0, 0.0), (7 / 3, 4 / 3))])
+def test_of_single_pictures_the_liked_and_the_others(labels, chosen, rejected):
+    """Errors 1, 3, 3 over the reference's 2, 1, 1; where nothing is liked, both of the liked are 0."""
+    labels = double(*([label] for label in labels))
+    output = objectives.load("diffusion_kto", beta=1.0)(Fixed(double([1], [3], [3]), double([2], [1], [1]), labels), None)
+    metrics = step_metrics(output, torch.ones(3), denoising=True)
+    for side, (mine, theirs) in {"chosen": chosen, "rejected": rejected}.items():
+        assert metrics[f"errors/{side}"].item() == pytest.approx(mine)
+        assert metrics[f"ref_errors/{side}"].item() == pytest.approx(theirs)
+        assert metrics[f"rewards/{side}"].item() == pytest.approx((theirs - mine) / 2)
+
+
 def test_other_models_have_log_likelihoods_and_no_errors():
     output = LossOutput(torch.ones(2), torch.zeros(2, 2), logps=-torch.ones(2, 2), ref_logps=-torch.ones(2, 2))
     metrics = step_metrics(output, torch.ones(2))

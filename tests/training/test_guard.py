@@ -127,6 +127,22 @@ def test_a_slow_drift_is_seen_before_the_error_is_a_fifth_higher():
     assert 100 < step <= 200
 
 
+def test_steps_without_a_preferred_picture_say_nothing_of_its_error():
+    """Single pictures, of which every third is liked: its error is a fifth above the reference's. Of dislikes alone nothing is found."""
+    mixed, none = Guard(GuardConfig()), Guard(GuardConfig())
+    run = Simulated(6)
+    for step in range(1, 121):
+        reading = run.step(step, 0.2, 0.0, noise=0.0)
+        liked = dict(reading.numbers) if step % 3 == 0 else reading.numbers | {"errors/chosen": 0.0, "ref_errors/chosen": 0.0}
+        found = [finding for finding in mixed.see(Reading(step, liked | {"saturated": 0.0}, ())) if finding.kind == "winner error"]
+        if found:
+            break
+        none.see(Reading(step, {"loss": 0.5, "errors/chosen": 0.0, "ref_errors/chosen": 0.0}, ()))
+    assert found[0].seen.startswith("the winners' error was 20% (give or take 0%)")
+    assert 20 <= step < 60
+    assert not none.told
+
+
 def test_what_it_says_of_a_drift():
     run, guard = Simulated(3), Guard(GuardConfig(saturated=None, window=40))
     found = [finding for step in range(1, 100) for finding in guard.see(run.step(step, 0.5, 0.9, noise=0.05))]

@@ -49,6 +49,7 @@ def test_without_a_reference_the_errors_are_the_policys_own(configured):
     ("kind", "changes"),
     [
         ("winner error", {"adapter": {"name": "full"}, "train": AWAY}),
+        ("winner error", {"adapter": {"name": "full"}, "method": {"name": "diffusion_kto", "beta": 500}, "train": AWAY}),
         ("saturated", {"method": {"beta": 1e7}, "train": {"max_train_steps": 14, "learning_rate": 0.01}}),
         ("spike", {"adapter": {"name": "full"}, "method": {"beta": 5000}, "train": {"max_train_steps": 26, "learning_rate": 1e-6}}),
     ],
