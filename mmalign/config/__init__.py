@@ -12,6 +12,7 @@ from mmalign.config.plugin import MethodConfig, RewardConfig
 from mmalign.config.questions import QuestionsConfig
 from mmalign.config.rank import RankConfig
 from mmalign.config.responses import ResponseDataConfig, ResponseRunConfig, VlmConfig
+from mmalign.config.rrpo import RrpoConfig, RrpoOptions
 from mmalign.config.run import RunConfig, TrainingConfig
 from mmalign.config.scorer import HeldOutConfig, LockingConfig, ScorerDataConfig, ScorerRunConfig
 from mmalign.config.scoring import RewardsConfig, ScoreConfig
@@ -52,6 +53,8 @@ __all__ = [
     "ResponseRunConfig",
     "RewardConfig",
     "RewardsConfig",
+    "RrpoConfig",
+    "RrpoOptions",
     "RunConfig",
     "ScoreConfig",
     "ScorerDataConfig",

@@ -4,6 +4,7 @@ import base64
 from collections.abc import Sequence
 from html import escape
 from io import BytesIO
+from typing import Any
 
 from PIL import Image, ImageDraw
 
@@ -58,9 +59,8 @@ def figure(addresses: Sequence[str], alt: str, caption: str) -> str:
 
 def facts(rows: Sequence[tuple[str, str]]) -> str:
     """What is known of something: names and values, which are HTML."""
-    cells = "".join(
-        f"<tr><th scope=row>{escape(name)}</th><td style='white-space: normal; text-align: left'>{value}</td></tr>" for name, value in rows
-    )
+    style = "white-space: normal; text-align: left; width: 74%; overflow-wrap: anywhere"
+    cells = "".join(f'<tr><th scope="row">{escape(name)}</th><td style="{style}">{value}</td></tr>' for name, value in rows)
     return f'<table class="scores">{cells}</table>'
 
 
@@ -77,3 +77,14 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>' for first, *rest in rows
     )
     return f'<div class="wide"><table class="plain numbers"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def shown_of(number: int, shards: int, wanted: int) -> int:
+    """How many rows of a kind and reason a shard keeps with their pictures: of many shards only some do, so that they stay small."""
+    stride = max(1, shards // max(1, 3 * wanted))
+    return 0 if number % stride or not wanted else -(-wanted // max(1, shards // stride // 3))
+
+
+def spread(shown: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """So many of a list, from all over it."""
+    return [shown[place * len(shown) // count] for place in range(count)] if len(shown) > count else list(shown)

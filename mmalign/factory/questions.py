@@ -37,7 +37,8 @@ class Asked:
         videos: films: files, or folders of frames.
         origin: the row it comes from, for messages.
         name: what the row calls itself; empty where it does not.
-        cells: the row's other cells.
+        prompt: the question with the marks ``<image>`` and ``<video>`` as they stand in the data; empty = none.
+        cells: all cells of the row.
     """
 
     question: str
@@ -46,6 +47,7 @@ class Asked:
     videos: tuple[Path, ...] = ()
     origin: str = ""
     name: str = ""
+    prompt: str = ""
     cells: Mapping[str, Any] | None = None
 
 
@@ -125,8 +127,10 @@ def _named(name: str, table: Table, columns: Mapping[str, str | None]) -> str:
 
 
 def _of_columns(row: Row, columns: Mapping[str, str | None]) -> Asked:
+    prompt = row.text(str(columns["question"]))
     return Asked(
-        question=unmarked(row.text(str(columns["question"]))),
+        question=unmarked(prompt),
+        prompt=prompt,
         answer=row.text(str(columns["answer"])).strip(),
         images=pictures(row, str(columns["images"]), str(columns["image"])),
         videos=films(row, str(columns["video"])),
@@ -139,9 +143,10 @@ def _of_columns(row: Row, columns: Mapping[str, str | None]) -> Asked:
 def _of_conversations(row: Row, columns: Mapping[str, str | None]) -> Asked:
     column = str(columns["conversations"])
     turns = messages(row.cells.get(column), row.origin, column)
-    question, answer = _first(turns, row.origin)
+    prompt, answer = _first(turns, row.origin)
     return Asked(
-        question=question,
+        question=unmarked(prompt),
+        prompt=prompt,
         answer=answer,
         images=pictures(row, str(columns["images"]), str(columns["image"])),
         videos=films(row, str(columns["video"])),
@@ -153,20 +158,20 @@ def _of_conversations(row: Row, columns: Mapping[str, str | None]) -> Asked:
 
 def _of_responses(example: ResponseExample, row: Row) -> Asked:
     said: Turn = {"role": "assistant", "content": [{"type": "text", "text": example.responses[0]}]}
-    question, answer = _first([*example.turns, said], example.origin)
-    return Asked(question, answer, example.images, example.videos, example.origin, row.name("id") or "", row.cells)
+    prompt, answer = _first([*example.turns, said], example.origin)
+    return Asked(unmarked(prompt), answer, example.images, example.videos, example.origin, row.name("id") or "", prompt, row.cells)
 
 
 def _first(turns: Sequence[Turn], origin: str) -> tuple[str, str]:
-    """The first question of a chat and what is answered."""
+    """The first question of a chat, with its marks, and what is answered."""
     for asked, said in pairwise(turns):
         if asked["role"] == "user" and said["role"] == "assistant":
-            return unmarked(_text(asked)), _text(said).strip()
+            return _text(asked), _text(said).strip()
     raise UserError(f"{origin}: there is no question that is answered; correct the row or leave it out")
 
 
 def _text(turn: Turn) -> str:
-    return "".join(part.get("text") or "" for part in turn["content"])
+    return "".join(part.get("text") or "" if part["type"] == "text" else f"<{part['type']}>" for part in turn["content"])
 
 
 def unmarked(text: str) -> str:

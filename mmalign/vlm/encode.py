@@ -137,11 +137,14 @@ class PromptEncoder:
             spans=tuple(_places(first[1], *part["new_span"]) for part in replaced),
         )
 
-    def prompts(self, chats: Sequence[Sequence[Turn]], images: Sequence[Sequence[Any]], **options: Any) -> "EncodedPrompts":
+    def prompts(
+        self, chats: Sequence[Sequence[Turn]], images: Sequence[Sequence[Any]], videos: Sequence[Sequence[Any]] = (), **options: Any
+    ) -> "EncodedPrompts":
         """Prompts to be answered, padded on the left.
 
         Args:
             images: the pictures of each prompt.
+            videos: the films of each prompt, as the processor takes them; empty = none has any.
             **options: handed to the processor as they are.
 
         Raises:
@@ -149,6 +152,7 @@ class PromptEncoder:
         """
         texts = [self.processor.apply_chat_template(list(turns), add_generation_prompt=True) for turns in chats]
         given = {"images": [list(each) for each in images]} if any(images) else {}
+        given |= {"videos": [list(each) for each in videos]} if any(map(len, videos)) else {}
         told = {"return_offsets_mapping": True, "return_text_replacement_offsets": True, **specials(self.tokenizer, texts[0])}
         try:
             found = dict(self.processor(text=texts, **given, **told, **options, return_tensors="pt", padding=True, padding_side="left"))

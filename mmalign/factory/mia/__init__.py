@@ -3,6 +3,6 @@
 ``mine`` makes them in memory: prompts with several pictures, the model's own answers, and those kept that looked elsewhere.
 """
 
-from mmalign.factory.mia.mine import Mined, Miner, Mining, mine
+from mmalign.factory.mia.mining import Mined, Miner, Mining, mine
 
 __all__ = ["Mined", "Miner", "Mining", "mine"]

@@ -11,8 +11,8 @@ from mmalign.config.mia import MiaConfig
 from mmalign.evaluation.axes import Axes
 from mmalign.evaluation.markup import configuration, document, section
 from mmalign.evaluation.versions import this_command, versions
-from mmalign.factory.gallery import facts, figure, figures, table
-from mmalign.factory.mia.tally import Tally, spread
+from mmalign.factory.gallery import facts, figure, figures, spread, table
+from mmalign.factory.mia.tally import Tally
 
 NAMES = {"sequence": "sequence", "collage": "collage", "pic_in_pic": "picture in a picture"}
 BINS = 25
@@ -120,5 +120,5 @@ def _figure(one: Mapping[str, Any]) -> str:
         ("lengths, distance", f"{one['length_ratio']:.2g} times, {one['distance']:.2f}"),
     ]
     prompt = f'<p class="prompt">{escape(one["prompt"])}</p>'
-    origin = f'<p class="seed">{escape(one["origin"])}</p>'
+    origin = f'<p class="seed">{escape(one["origin"].rpartition("/")[2])}</p>'
     return figure([one["picture"]], f"{NAMES[one['kind']]}: {one['prompt']}", f"{prompt}{facts(rows)}{origin}")

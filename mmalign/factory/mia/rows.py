@@ -10,7 +10,7 @@ import pyarrow as pa
 from PIL import Image
 
 from mmalign.factory.encode import JPEG_QUALITY
-from mmalign.factory.mia.mine import Mined
+from mmalign.factory.mia.mining import Mined
 from mmalign.images import ImageSource
 
 NUMBERS = ("share", "threshold", "perplexity", "length_ratio", "distance")

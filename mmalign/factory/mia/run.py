@@ -8,12 +8,13 @@ import pyarrow as pa
 
 from mmalign.config.mia import MiaConfig
 from mmalign.errors import UserError
+from mmalign.factory.gallery import shown_of
 from mmalign.factory.mia.export import export
-from mmalign.factory.mia.mine import Miner
+from mmalign.factory.mia.mining import Miner
 from mmalign.factory.mia.plan import Plan, requests
 from mmalign.factory.mia.report import facts_of, layouts, left_out, page
 from mmalign.factory.mia.rows import row, schema
-from mmalign.factory.mia.tally import Tally, shown_of, total
+from mmalign.factory.mia.tally import Tally, total
 from mmalign.factory.questions import Questions
 from mmalign.factory.seated import model_files, seated
 from mmalign.files import write_whole

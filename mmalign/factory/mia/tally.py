@@ -2,12 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from mmalign.factory.gallery import strip, uri
-from mmalign.factory.mia.mine import Mined
+from mmalign.factory.mia.mining import Mined
 
 KEY = b"mmalign.mia"
 NAMED = 3
@@ -68,17 +68,6 @@ def total(parts: Iterable[Mapping[bytes, bytes]]) -> Tally:
         tally.shown += said["shown"]
         tally.named = (tally.named + said["named"])[:NAMED]
     return tally
-
-
-def shown_of(number: int, shards: int, wanted: int) -> int:
-    """How many prompts of a kind and reason a shard keeps with their pictures: of many shards only some do, so that they stay small."""
-    stride = max(1, shards // max(1, 3 * wanted))
-    return 0 if number % stride or not wanted else -(-wanted // max(1, shards // stride // 3))
-
-
-def spread(shown: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    """So many of a list, from all over it."""
-    return [shown[place * len(shown) // count] for place in range(count)] if len(shown) > count else list(shown)
 
 
 def _shown(one: Mined) -> dict[str, Any]:
