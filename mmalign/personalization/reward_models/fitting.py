@@ -1,0 +1,35 @@
+"""Fitting a model of users' tastes to their choices."""
+
+import torch
+
+from mmalign.personalization.reward_models.choices import Choices
+from mmalign.personalization.reward_models.model import UserRewardModel
+
+
+def fit(
+    model: UserRewardModel, choices: Choices, steps: int = 500, rate: float = 5e-3, decay: float = 1e-2, batch: int = 64, seed: int = 0
+) -> list[float]:
+    """Trains a model in place with AdamW, and gives the loss of each step. A step has some users with all of their choices.
+
+    Args:
+        rate: learning rate.
+        decay: AdamW's weight decay.
+        batch: users per step.
+        seed: decides which users come when, and what is sampled.
+
+    Raises:
+        FloatingPointError: the loss is not a finite number.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay)
+    losses = []
+    for step in range(steps):
+        users = torch.randperm(len(choices), generator=draw)[:batch]
+        loss = model.loss(choices.users(users), users, torch.randn(len(users), model.width, generator=draw))
+        if not loss.isfinite():
+            raise FloatingPointError(f"the loss is {loss.item()} at step {step}; lower the rate")
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses

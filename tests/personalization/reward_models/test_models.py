@@ -1,0 +1,135 @@
+"""Models of users' tastes: formulas by hand, invariants, and users whose tastes are known."""
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from mmalign.personalization.reward_models import BradleyTerry, Choices, Mixture, Pal, Variational, accuracy, fit
+
+FEATURES, USERS, PAIRS = 4, 40, 12
+
+
+def kinds(users: int = USERS) -> dict:
+    torch.manual_seed(0)
+    return {
+        "bradley_terry": BradleyTerry(FEATURES),
+        "pal": Pal(FEATURES, users, prototypes=2, dim=4),
+        "mixture": Mixture(FEATURES, heads=2),
+        "variational": Variational(FEATURES, latent=4, hidden=32),
+    }
+
+
+def choices(users: int, seed: int, pairs: int = PAIRS) -> Choices:
+    """Half of the users like the first feature, the others dislike it: no one reward serves both."""
+    draw = torch.Generator().manual_seed(seed)
+    first, second = torch.randn(2, users, pairs, FEATURES, generator=draw)
+    taste = torch.where(torch.arange(users) % 2 == 0, 1.0, -1.0)[:, None]
+    likes = (taste * (first - second)[..., 0] > 0)[..., None]
+    return Choices(torch.where(likes, first, second), torch.where(likes, second, first), torch.ones(users, pairs, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("name", kinds())
+def test_swapping_chosen_and_rejected_mirrors_the_margin(name):
+    model, there = kinds()[name], choices(5, 1)
+    state = model.known(there)
+    swapped = Choices(there.rejected, there.chosen, there.there)
+    assert_close(model.margins(there, state), -model.margins(swapped, state))
+
+
+@pytest.mark.parametrize("name", kinds())
+def test_missing_choices_tell_nothing(name):
+    model, there = kinds()[name], choices(5, 1)
+    mask = there.there.clone()
+    mask[:, 7:] = False
+    padded = Choices(there.chosen, there.rejected.masked_fill(~mask[..., None], 1e3), mask)
+    short = there.split(7)[0]
+    assert_close(model.known(padded), model.known(short), atol=1e-5, rtol=1e-4)
+    users, noise = torch.arange(5), torch.zeros(5, model.width)
+    assert_close(model.loss(padded, users, noise), model.loss(short, users, noise), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", kinds())
+def test_a_user_without_choices_has_a_finite_state_and_no_accuracy(name):
+    model, there = kinds()[name], choices(3, 1)
+    nobody = Choices(there.chosen, there.rejected, torch.tensor([[True] * PAIRS, [False] * PAIRS, [True] * PAIRS]))
+    state = model.known(nobody)
+    assert state.isfinite().all()
+    told = accuracy(model.margins(nobody, state), nobody)
+    assert told.isnan().tolist() == [False, True, False]
+
+
+def test_ideal_points_by_hand():
+    model = Pal(2, users=1, prototypes=2, dim=2)
+    model.items = torch.nn.Identity()
+    model.prototypes.data = torch.tensor([[0.0, 0.0], [4.0, 0.0]])
+    there = Choices(torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[1.0, 3.0]]]), torch.ones(1, 1, dtype=torch.bool))
+    state = torch.tensor([[math.log(3.0), 0.0]])  # three quarters of the first: the point (1, 0)
+    assert model.margins(there, state).item() == pytest.approx(3.0 - 0.0)
+
+
+def test_a_mixture_by_hand():
+    model = Mixture(1, heads=2)
+    model.rewards.weight.data, model.rewards.bias.data = torch.tensor([[1.0], [-2.0]]), torch.zeros(2)
+    model.prior.data = torch.tensor([0.0, math.log(3.0)])
+    there = Choices(torch.tensor([[[1.0], [0.5]]]), torch.zeros(1, 2, 1), torch.ones(1, 2, dtype=torch.bool))
+
+    def sigma(x):
+        return 1 / (1 + math.exp(-x))
+
+    likely = [0.25 * sigma(1.0) * sigma(0.5), 0.75 * sigma(-2.0) * sigma(-1.0)]
+    weights = [value / sum(likely) for value in likely]
+    assert_close(model.known(there).exp(), torch.tensor([weights]))
+    assert model.loss(there, torch.zeros(1, dtype=torch.long), torch.zeros(1, 2)).item() == pytest.approx(-math.log(sum(likely)) / 2)
+    chance = weights[0] * sigma(1.0) + weights[1] * sigma(-2.0)
+    assert model.margins(there, model.known(there))[0, 0].item() == pytest.approx(math.log(chance / (1 - chance)), rel=1e-5)
+
+
+def test_the_divergence_of_the_variational_model_is_that_of_two_normals():
+    model, there = Variational(FEATURES, latent=3, hidden=8, kappa=0.5).double(), choices(2, 3)
+    there = Choices(there.chosen.double(), there.rejected.double(), there.there)
+    noise = torch.zeros(2, 3, dtype=torch.float64)
+    mean, logvar = model.encoded(there)
+    normal, prior = torch.distributions.Normal(mean, (logvar / 2).exp()), torch.distributions.Normal(torch.zeros_like(mean), 1.0)
+    divergence = torch.distributions.kl_divergence(normal, prior).sum(-1).mean()
+    users = torch.arange(2)
+    with_it = model.loss(there, users, noise)
+    model.kappa = 0.0
+    assert_close(with_it - model.loss(there, users, noise), 0.5 * divergence)
+
+
+@pytest.mark.parametrize("name", ["pal", "mixture", "variational"])
+def test_opposite_tastes_are_told_apart_from_four_choices_of_unseen_users(name):
+    model, one = kinds()[name], BradleyTerry(FEATURES)
+    seen = choices(USERS, 0)
+    for fitted in (model, one):
+        losses = fit(fitted, seen, steps=250, rate=2e-2)
+        assert losses[-1] < losses[0]
+    shots, rest = choices(60, 9).split(4)
+    personal = accuracy(model.margins(rest, model.known(shots)), rest)
+    common = accuracy(one.margins(rest, one.known(shots)), rest)
+    assert 0.4 < common.mean() < 0.6  # half of the users want the opposite
+    assert personal.mean() > 0.85
+
+
+def test_rows_become_choices_by_user_in_their_order():
+    users = torch.tensor([1, 0, 1, 1])
+    chosen = torch.arange(4.0)[:, None]
+    there = Choices.of(users, chosen, -chosen)
+    assert there.there.tolist() == [[True, False, False], [True, True, True]]
+    assert there.chosen[..., 0].tolist() == [[1, 0, 0], [0, 2, 3]]
+    assert there.rejected[..., 0].tolist() == [[-1, 0, 0], [0, -2, -3]]
+
+
+def test_gradients_are_those_of_the_formula():
+    for name, model in kinds(users=3).items():
+        model.double()
+        draw = torch.Generator().manual_seed(1)
+        chosen, rejected = torch.randn(2, 3, 2, FEATURES, generator=draw, dtype=torch.float64)
+        noise = torch.randn(3, model.width, generator=draw, dtype=torch.float64)
+
+        def loss(chosen, model=model, rejected=rejected, noise=noise):
+            return model.loss(Choices(chosen, rejected, torch.ones(3, 2, dtype=torch.bool)), torch.arange(3), noise)
+
+        assert torch.autograd.gradcheck(loss, chosen.requires_grad_()), name
