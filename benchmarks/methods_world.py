@@ -29,6 +29,7 @@ from mmalign.reward import Reward
 from mmalign.shapes.captions import prompts
 from mmalign.shapes.settings import CALL
 from mmalign.training.encode import encode
+from mmalign.training.opened import Held
 
 PER_PROMPT = 4
 LABELS = "oracle"
@@ -92,7 +93,7 @@ def prepare(world: World) -> None:
         label = {LABELS: Label(rewards.load(LABELS))}
         options = {"per_prompt": PER_PROMPT, "seed": world.seed, "rankings": True, "progress": False}
         write_ranked(sample_pairs(sampler, prompts("pairs")[: world.pair_prompts], label, **options), world.lists_file)
-    encode(base, lists_of(world), DataConfig(source="lists", cache_dir=world.cache), objectives.load("rankdpo", gains="order"), 0)
+    encode(Held(base), lists_of(world), DataConfig(source="lists", cache_dir=world.cache), objectives.load("rankdpo", gains="order"), 0)
     if not world.base_file.exists():
         kept = Kept(world.base_file, sampler)
         world.judge(kept, kept)

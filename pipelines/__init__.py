@@ -118,7 +118,7 @@ def open_pipeline(
     Raises:
         UserError: there is no such folder or model; the message says what was looked for.
     """
-    place, number = _found(source), getattr(torch, dtype)
+    place, number = found(source), getattr(torch, dtype)
     given = {name: value for name, value in (("variant", variant), ("revision", revision)) if value is not None}
     try:
         if vae is not None:
@@ -139,7 +139,7 @@ def pipeline_class(source: str | Path, revision: str | None = None) -> type[Diff
     Raises:
         UserError: there is no such folder or model.
     """
-    place = _found(source)
+    place = found(source)
     try:
         name = DiffusionPipeline.load_config(place, revision=revision).get("_class_name")
     except OSError as error:
@@ -147,7 +147,7 @@ def pipeline_class(source: str | Path, revision: str | None = None) -> type[Diff
     return getattr(diffusers, name, DiffusionPipeline) if isinstance(name, str) else DiffusionPipeline
 
 
-def _found(source: str | Path) -> str:
+def found(source: str | Path) -> str:
     """A folder with a pipeline, or a hub id. Raises UserError where there is no such folder."""
     place = resolve(str(source))
     if looks_local(place) and not (Path(place) / "model_index.json").is_file():

@@ -68,4 +68,6 @@ class RunConfig(TrainingConfig):
         check_method(self.method.build(), self.method.name, self.online)
         if self.online is not None and self.data.buckets:
             raise ValueError("data.buckets does not go with online, whose pictures are drawn as squares; leave one of them out")
+        if self.online is not None and self.data.reference_draws:
+            raise ValueError("data.reference_draws does not go with online, whose pictures are other ones in every round; set it to 0")
         return self

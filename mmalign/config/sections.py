@@ -109,7 +109,16 @@ class DataConfig(SourceConfig):
     )
     bucket_max_aspect: float = Field(2.0, ge=1, description="longer side of a made bucket over its shorter one at most, no unit")
     bucket_min_rows: int = Field(32, ge=1, description="buckets with fewer rows are merged with the nearest in shape, rows")
-    cache_dir: Path | None = Field(None, description="folder for cached latents and prompt embeddings; None = in memory")
+    cache_dir: Path | None = Field(
+        None, description="folder for cached latents, prompt embeddings and the reference's errors; None = in memory"
+    )
+    cache_dtype: Dtype = Field("float32", description="number format of cached latents and embeddings, which are not made longer")
+    reference_draws: int = Field(
+        0,
+        ge=0,
+        description="noises and timesteps of a row, which its epochs go through in turn, so that the reference's errors are computed "
+        "once for all runs; 0 = other ones each time, with a live reference",
+    )
 
     @model_validator(mode="after")
     def _buckets_are_used(self) -> "DataConfig":

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from mmalign.data.cache import TensorCache
 from mmalign.data.digest import digest
 from mmalign.diffusion.policy import DiffusionBatch
 from mmalign.policy import Labels
+from mmalign.training.fixed_draws import FixedDraws
 from mmalign.training.order import generator
 
 CONDITIONING = "conditioning."
@@ -31,6 +33,11 @@ class Row:
     scores: tuple[float, ...] | None = None
     window: Size | None = None
 
+    @property
+    def all_images(self) -> tuple[str, ...]:
+        """The keys of its images, those of the mirrored ones too."""
+        return (*self.images, *self.flipped)
+
     def labels(self) -> Labels:
         """The row's labels, as a batch of one; without ranks the candidates stand in order."""
         count = len(self.images)
@@ -39,11 +46,23 @@ class Row:
         return Labels(torch.tensor([self.preference]), torch.tensor([list(ranks)]), torch.tensor([scores]))
 
 
+class Draw(NamedTuple):
+    """What a row is met with: the keys of prompt and images and, where that is the same in every run, the seed and the errors' key."""
+
+    prompt: str
+    images: tuple[str, ...]
+    seed: int = 0
+    key: str = ""
+
+
 class Caches:
     """Several caches as one to read from."""
 
-    def __init__(self, *caches: TensorCache):
+    def __init__(self, *caches: "TensorCache | Caches"):
         self.caches = caches
+
+    def __contains__(self, key: str) -> bool:
+        return any(key in cache for cache in self.caches)
 
     def get(self, key: str) -> dict[str, Tensor]:
         """The tensors under a key. Raises KeyError where nothing is stored."""
@@ -61,6 +80,7 @@ class EncodedExamples(Dataset):
         seed: the run's seed.
         places: for each row the place of its example among those that were encoded; None = all were, in their order.
         buckets: which rows have which window; None = all have the square.
+        draws: which draws the rows meet, whatever the run; None = they follow from the position.
     """
 
     def __init__(
@@ -72,9 +92,11 @@ class EncodedExamples(Dataset):
         seed: int,
         places: Sequence[int] | None = None,
         buckets: Buckets | None = None,
+        draws: FixedDraws | None = None,
     ):
         self.rows, self.cache, self.empty_prompt, self.caption_dropout, self.seed = rows, cache, empty_prompt, caption_dropout, seed
         self.places, self.buckets = range(len(rows)) if places is None else places, buckets
+        self.draws = draws
 
     def over(self, rows: Mapping[int, Row], cache: TensorCache) -> "EncodedExamples":
         """Other rows, some of whose tensors are in another cache."""
@@ -87,23 +109,40 @@ class EncodedExamples(Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
+    def drawn(self, index: int, epoch: int) -> Draw:
+        """What a row meets in an epoch, where its draws are fixed."""
+        row, number = self.rows[index], epoch % self.draws.count
+        seed = self.draws.seed((row.prompt, *row.images), number)
+        prompt, images = self._augmented(row, generator(seed, "augment"))
+        return Draw(prompt, images, seed, self.draws.key(seed, prompt, images))
+
+    def _augmented(self, row: Row, source: torch.Generator) -> tuple[str, tuple[str, ...]]:
+        """The keys of the prompt and of the images, after caption dropout and flips."""
+        dropped, flipped = torch.rand(2, generator=source).tolist()
+        prompt = self.empty_prompt if dropped < self.caption_dropout else row.prompt
+        return prompt, row.flipped if row.flipped and flipped < 0.5 else row.images
+
     def __getitem__(self, item: tuple[int, int]) -> DiffusionBatch:
         """A batch of one row."""
         index, position = item
         row = self.rows[index]
-        dropped, flipped = torch.rand(2, generator=generator(self.seed, "augment", position)).tolist()
-        prompt = self.cache.get(self.empty_prompt if dropped < self.caption_dropout else row.prompt)
-        images = [self.cache.get(key) for key in (row.flipped if row.flipped and flipped < 0.5 else row.images)]
+        if self.draws is None:
+            draw = Draw(*self._augmented(row, generator(self.seed, "augment", position)))
+        else:
+            draw = self.drawn(index, position // len(self.rows))
+        images = [self.cache.get(key) for key in draw.images]
         stacked = {name: torch.stack([image[name] for image in images])[None] for name in images[0]}
         return DiffusionBatch(
             latent_mean=stacked.pop("mean"),
             latent_std=stacked.pop("std"),
-            prompt_conditioning={name: value[None] for name, value in prompt.items()},
+            prompt_conditioning={name: value[None] for name, value in self.cache.get(draw.prompt).items()},
             image_conditioning={name.removeprefix(CONDITIONING): value for name, value in stacked.items()},
             origins=(row.origin,),
             weights=torch.tensor([row.weight]),
             positions=(position,),
             labels=row.labels(),
+            seeds=() if self.draws is None else (draw.seed,),
+            keys=() if self.draws is None else (draw.key,),
         )
 
 
@@ -120,6 +159,8 @@ def collate(rows: Sequence[DiffusionBatch]) -> DiffusionBatch:
         positions=tuple(position for row in rows for position in row.positions),
         labels=_labels([row.labels for row in rows]),
         lengths=lengths if len(set(lengths)) > 1 else (),
+        seeds=tuple(seed for row in rows for seed in row.seeds),
+        keys=tuple(key for row in rows for key in row.keys),
     )
 
 

@@ -8,24 +8,24 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from mmalign import pipelines
 from mmalign.config import RunConfig
-from mmalign.data.broken import first_readable
 from mmalign.data.schema import Example
-from mmalign.diffusion.policy import DiffusionPolicy
-from mmalign.training import online
+from mmalign.diffusion.policy import DiffusionPolicy, Reference
+from mmalign.training import caching, online
 from mmalign.training.about import about_generator
-from mmalign.training.bucketing import glance, told
+from mmalign.training.bucketing import told
 from mmalign.training.dataset import collate
 from mmalign.training.drawing import Drawer
-from mmalign.training.encode import Encoder, Share, encode
+from mmalign.training.encoder import Encoder
+from mmalign.training.fixed_draws import CachedReference, gone
 from mmalign.training.loop import Run
-from mmalign.training.order import derived_seed
-from mmalign.training.parts import Parts, batch_plan, binding
-from mmalign.training.preferences import check_candidates, load_examples
-from mmalign.training.trainable import trainable
+from mmalign.training.order import BatchPlan, derived_seed
+from mmalign.training.parts import About, Parts, batch_plan, binding
+from mmalign.training.prepared import Prepared, prepared
+from mmalign.training.reference import NoReference
+from mmalign.training.reference_errors import draws_of_run, missing_errors
+from mmalign.training.trainable import Trainable, trainable
 from mmalign.training.validation import Validation
-from mmalign.training.views import Chosen
 
 
 @contextmanager
@@ -45,46 +45,69 @@ def building(
         pipe: a pipeline that is already there, in place of ``config.model``.
         examples: preferences that are already there, in place of ``config.data.source``.
     """
-    family = pipelines.configured(config.model) if pipe is None else pipelines.load(pipe, logit_normal=config.model.logit_normal)
-    config = config.model_copy(update={"method": config.method.resolved_for(family.name)})
-    objective = config.method.build()
-    device = family.device
-    family.pipe.to(accelerator.device)
-    examples = online.taken(config.online, objective, load_examples(config.data, lazily=True) if examples is None else examples)
-    drawn = 0 if config.online is None else config.online.adds
-    check_candidates(objective, first_readable(examples), drawn)
-    share = Share(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
-    cached = config.data if rows is None else config.data.model_copy(update={"cache_dir": None})
-    total, buckets = len(examples), None
-    if rows is not None:
-        places, buckets = glance(family, config.data, examples, rows)
-        examples = Chosen(examples, places)
-    dataset = encode(family, examples, cached, objective, config.seed, share, accelerator.is_main_process, drawn)
-    examples = Chosen(examples, dataset.places)
-    total = len(dataset) if rows is None else total
+    ready = prepared(config, accelerator, rows, pipe, examples)
+    config, objective, dataset, family = ready.config, ready.objective, ready.dataset, ready.opened.family
+    ready.opened.settle(ready.draws_pictures)
     plan = batch_plan(config, len(dataset), accelerator, None if dataset.buckets is None else dataset.buckets.members())
-    drawer = None if config.online is None else Drawer(Encoder(family, config.data, config.seed), config.online, objective, config.seed)
-    needs = {"reference": objective.needs_reference, "give_back": pipe is not None, "member": online.measures_members(config.online)}
-    trained = trainable(family, config.adapter, derived_seed(config.seed, "adapter"), config.train.mixed_precision != "no", **needs)
+    drawer = None
+    if config.online is not None:
+        drawer = Drawer(Encoder(ready.opened, config.data, config.seed), config.online, objective, config.seed)
+    wanted = draws_of_run(dataset, plan, config.train.max_train_steps)
+    missing = len(missing_errors(dataset, ready.caches.errors, wanted))
+    trained = _trainable(ready, missing, give_back=pipe is not None)
     try:
         if config.train.gradient_checkpointing:
             family.denoiser.enable_gradient_checkpointing()
-        if drawer is None and not (config.validation.steps and config.validation.prompts):
-            family.rest_encoders()
-        policy = DiffusionPolicy(family, trained.module, trained.reference, accelerator.autocast, objective.independent_noise)
-        sections = ("method", "adapter") if config.online is None else ("method", "adapter", "online")
-        settings = binding(config, sections, plan, the_encoded_data=dataset.digest())
-        settings |= {"data.caption_dropout": config.data.caption_dropout}
-        run = Run(accelerator, config.train, policy, objective, trained, plan, output_dir, settings)
+        reference = _reference(ready, trained)
+        policy = DiffusionPolicy(family, trained.module, reference, accelerator.autocast, objective.independent_noise)
+        run = Run(accelerator, config.train, policy, objective, trained, plan, output_dir, _settings(ready, plan))
         validation = Validation(run, family, config.validation)
-        about = about_generator(family, config, objective)
-        if buckets := buckets or dataset.buckets:
-            about = replace(about, strengths={**about.strengths, "buckets": told(buckets, plan.rows_together, total)})
-        parts = Parts(run, config, dataset, collate, total, about, lambda step, log: validation(step))
-        yield parts if drawer is None else online.with_rounds(parts, examples, drawer, dry=rows is not None)
+        plans = {"caches": caching.told(ready, wanted), "reference": caching.told_reference(ready, wanted, missing)}
+        parts = Parts(run, config, dataset, collate, ready.total, _about(ready, plan), lambda step, log: validation(step), **plans)
+        yield parts if drawer is None else online.with_rounds(parts, ready.examples, drawer, dry=rows is not None)
     finally:
+        if isinstance(reference, CachedReference):
+            reference.flush()
         accelerator.unwrap_model(trained.module, keep_fp32_wrapper=False)
         if config.train.gradient_checkpointing:
             family.denoiser.disable_gradient_checkpointing()
         trained.remove()
-        family.pipe.to(device)
+        ready.opened.give_back()
+
+
+def _trainable(ready: Prepared, missing: int, give_back: bool) -> Trainable:
+    """The denoiser made trainable. A reference that takes memory is left out where nothing will be asked of it."""
+    config = ready.config
+    asked = ready.dataset.draws is None or missing or config.adapter.name != "full"
+    return trainable(
+        ready.opened.family,
+        config.adapter,
+        derived_seed(config.seed, "adapter"),
+        config.train.mixed_precision != "no",
+        reference=bool(ready.objective.needs_reference and asked),
+        give_back=give_back,
+        member=online.measures_members(config.online),
+    )
+
+
+def _reference(ready: Prepared, trained: Trainable) -> Reference:
+    """What the policy is measured against: live, or what was kept of it."""
+    if ready.dataset.draws is None:
+        return trained.reference
+    live = gone if isinstance(trained.reference, NoReference) else trained.reference
+    return CachedReference(ready.caches.errors, live, trained.module)
+
+
+def _settings(ready: Prepared, plan: BatchPlan) -> dict[str, Any]:
+    """What a resume cannot change."""
+    config = ready.config
+    sections = ("method", "adapter") if config.online is None else ("method", "adapter", "online")
+    settings = binding(config, sections, plan, the_encoded_data=ready.dataset.digest())
+    return settings | {f"data.{key}": getattr(config.data, key) for key in ("caption_dropout", "reference_draws")}
+
+
+def _about(ready: Prepared, plan: BatchPlan) -> About:
+    about = about_generator(ready.opened.family, ready.config, ready.objective)
+    if ready.buckets is None:
+        return about
+    return replace(about, strengths={**about.strengths, "buckets": told(ready.buckets, plan.rows_together, ready.total)})

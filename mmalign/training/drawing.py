@@ -22,7 +22,8 @@ from mmalign.diffusion.draw import eight_bits
 from mmalign.errors import UserError
 from mmalign.objective import Objective
 from mmalign.training.dataset import Row
-from mmalign.training.encode import Encoder, fingerprint
+from mmalign.training.encoder import Encoder
+from mmalign.training.fingerprint import fingerprint
 from mmalign.training.order import derived_seed
 from mmalign.training.preferences import check_scores, ranks_of
 

@@ -56,6 +56,8 @@ class Parts:
         about: what is said of the model.
         watch: called with the number of finished steps, 0 before the first, for what is looked at or measured during the run.
         stream: gives batches from a step on in place of the data set's, and logs what it does; None = those of the data set.
+        caches: what the run reads of what was computed before, and its bytes, to be told; empty = nothing.
+        reference: what is said of the reference in place of what the trained model has; empty = nothing.
     """
 
     run: Run
@@ -66,6 +68,8 @@ class Parts:
     about: About
     watch: Callable[[int, RunLog], None]
     stream: Callable[[int, RunLog | None], Iterator[Any]] | None = None
+    caches: str = ""
+    reference: str = ""
 
 
 def rows_per_step(config: TrainConfig, accelerator: Accelerator) -> int:

@@ -14,7 +14,7 @@ from mmalign.data.responses import ResponseExample, load_responses
 from mmalign.errors import UserError
 from mmalign.objective import Objective
 from mmalign.training.about import about_responses
-from mmalign.training.encode import fingerprint
+from mmalign.training.fingerprint import fingerprint
 from mmalign.training.log import RunLog
 from mmalign.training.loop import Run
 from mmalign.training.order import derived_seed

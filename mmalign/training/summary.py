@@ -31,7 +31,9 @@ def announce(parts: Parts, say: Callable[[str], None] | None) -> None:
     say(f"batch          {product} = {plan.rows_per_step} rows per step")
     epochs = config.train.max_train_steps * plan.rows_per_step / parts.rows
     say(f"data           {parts.rows} rows, {config.train.max_train_steps} steps, {epochs:.2f} epochs")
-    if (reference := reference_of(run)) is not None:
+    if parts.caches:
+        say(f"caches         {parts.caches}")
+    if (reference := parts.reference or reference_of(run)) is not None:
         say(f"reference      {reference}")
     say(f"guard          {guarded(config.guard)}")
     say(f"trained        {trained:,} of {total:,} parameters ({parts.about.trained}) on {run.accelerator.device}")
