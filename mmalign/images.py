@@ -58,8 +58,9 @@ def upright_size(source: ImageSource, origin: str = "") -> tuple[int, int]:
 
 
 def _upright(image: Image.Image) -> tuple[int, int]:
-    # asking a PNG without the chunk for it would decode all of its pixels
-    turned = (image.format != "PNG" or "exif" in image.info) and image.getexif().get(ORIENTATION, 1) in SIDEWAYS
+    # PIL turns the size of a TIFF itself; and asking a PNG without the chunk for it would decode all of its pixels
+    told = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
+    turned = told and image.getexif().get(ORIENTATION, 1) in SIDEWAYS
     return (image.width, image.height) if turned else (image.height, image.width)
 
 

@@ -89,3 +89,16 @@ def test_prompts_are_counted_and_shown(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[0] == "8 prompts, 7 different, 8 letters at most"
     assert main(["data", "prompts", f"drawbench:{tmp_path / 'a.txt'}", "--strict"]) == 2
     assert "8 prompts, but drawbench was published with 200" in capsys.readouterr().err
+
+
+def test_inspect_looks_at_responses_too(tmp_path, capsys):
+    file = tmp_path / "answers.jsonl"
+    rows = [{"prompt": "What is it?", "chosen": "a red fox", "rejected": f"dog {i}", "images": []} for i in range(3)]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    sheet, facts = tmp_path / "sheet.png", tmp_path / "facts.json"
+    assert main(["data", "inspect", str(file), "--sheet", str(sheet), "--json", str(facts)]) == 0
+    said = capsys.readouterr().out
+    assert "reader      trl, of responses" in said
+    assert "responses   2 a row" in said
+    assert sheet.exists()
+    assert json.loads(facts.read_text())["looked_at"] == 3

@@ -40,6 +40,29 @@ def test_hpdv2_sorts_by_the_averaged_rank_and_finds_the_images_in_test(tmp_path)
     assert example.scores == (0, -1, -2)
 
 
+def test_hpdv2_reads_the_ranks_of_each_annotator(tmp_path):
+    touch(tmp_path / "test", "a.jpg", "b.jpg", "c.jpg")
+    said = [{"rank": [3, 1, 2], "user_hash": "x"}, {"rank": [1, 2, 3], "user_hash": "y"}, {"rank": [1, 1, 1], "user_hash": "z"}]
+    path = write(tmp_path / "test.json", [{**TEST_ROW, "raw_annotations": said}, TEST_ROW])
+    examples = load("hpdv2", path, each_annotator=True, ties="soft")
+    assert [(e.user_id, names(e), e.preference) for e in examples] == [
+        ("x", ["b.jpg", "c.jpg", "a.jpg"], 1.0),
+        ("y", ["a.jpg", "b.jpg", "c.jpg"], 1.0),
+        ("z", ["a.jpg", "b.jpg", "c.jpg"], 0.5),
+        ("x", ["c.jpg", "b.jpg", "a.jpg"], 1.0),
+    ]
+    assert examples[1].scores == (-1, -2, -3)
+    assert examples[1].origin == f"{path}, row 0, judgment 1"
+    assert load("hpdv2", path, each_annotator=True).dropped == {"tie": 1}
+    assert load("auto", path)[0].user_id is None
+
+
+def test_annotations_that_are_no_records_are_a_sentence(tmp_path):
+    path = write(tmp_path / "test.json", [{**TEST_ROW, "raw_annotations": [[1, 2, 3]]}])
+    with pytest.raises(UserError, match="row 0: column 'raw_annotations' holds no list of records; correct the row or leave it out"):
+        load("hpdv2", path, each_annotator=True)
+
+
 def test_images_may_lie_beside_the_file_or_in_a_folder_that_is_said(tmp_path):
     path = write(tmp_path / "test.json", [TEST_ROW])
     touch(tmp_path, "a.jpg", "b.jpg", "c.jpg")

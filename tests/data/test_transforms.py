@@ -93,6 +93,48 @@ def test_candidates_of_different_sizes_keep_their_shapes_and_share_the_place():
     assert (wide.original_size, wide.crop_top_left) == ((10, 50), (0, 20))
 
 
+@given(crop=PLACES, flip=st.booleans(), window=st.tuples(st.integers(4, 16), st.integers(4, 16)))
+@settings(deadline=None)
+def test_candidates_that_differ_in_size_alone_show_the_same(crop, flip, window):
+    """A slope, and the same slope drawn on three times the pixels: what a window shows differs by the rounding of its corner."""
+    down, right = np.mgrid[0:40, 0:64]
+    slope = np.stack([3 * down, 3 * right, down + right], axis=-1)
+    small = Image.fromarray(slope.astype(np.uint8))
+    large = Image.fromarray(slope.repeat(3, axis=0).repeat(3, axis=1).astype(np.uint8))
+    pixels, _ = transform(Example("a", (small, large)), window, crop, flip)
+    per_pixel = 6 * max(40 / window[0], 64 / window[1]) * 2 / 255
+    inner = pixels[..., 1:-1, 1:-1]
+    assert (inner[0] - inner[1]).abs().max() <= per_pixel
+
+
+@given(left=st.integers(0, 40), top=st.integers(0, 24), flip=st.booleans())
+@settings(deadline=None)
+def test_the_corner_that_is_told_is_where_the_window_begins_in_the_mirrored_picture(left, top, flip):
+    """Each pixel of a picture that is scaled by one says in its color where it is."""
+    down, right = np.mgrid[0:40, 0:16] if top else np.mgrid[0:16, 0:56]
+    height, width = down.shape
+    place = (top / 24, 0.0) if top else (0.0, left / 40)
+    image = Image.fromarray(np.stack([down, right, 0 * down], axis=-1).astype(np.uint8))
+    pixels, [geometry] = transform(Example("a", (image,)), 16, place, flip)
+    row, column = ((pixels[0, :2, 0, 0] + 1) * 127.5).round().int().tolist()
+    assert geometry.crop_top_left == (row, width - 1 - column if flip else column)
+    assert geometry.original_size == (height, width)
+
+
+@pytest.mark.parametrize("size", [(32, 48), (64, 32), (16, 24), (96, 150)])
+@pytest.mark.parametrize("flip", [False, True])
+def test_micro_conditioning_is_that_of_the_diffusers_script(size, flip):
+    """train_text_to_image_sdxl.py: resize the shorter side, flip, then crop at the center of what is there by then."""
+    from torchvision.transforms.functional import hflip, resize
+
+    image, side = noise(*size), 16
+    scaled = resize(image, side)
+    flipped = hflip(scaled) if flip else scaled
+    corner = max(0, round((flipped.height - side) / 2)), max(0, round((flipped.width - side) / 2))
+    _, [geometry] = transform(Example("a", (image,)), side, flip=flip)
+    assert (geometry.original_size, geometry.crop_top_left, geometry.target_size) == (size, corner, (side, side))
+
+
 def test_a_broken_candidate_names_the_row():
     with pytest.raises(UserError, match=r"an image of a.parquet, row 3 cannot be read"):
         transform(Example("a", (noise(4, 4), b"no"), origin="a.parquet, row 3"), 4)

@@ -2,7 +2,7 @@
 
 import argparse
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from mmalign.errors import UserError
 ABOUT = """What preference data are: which reader fits them and why, how many rows,
 prompts, users, ties and soft labels, how large the images are, what is broken,
 and what is there twice. Labels, prompts and numbers are those of all rows;
-images are looked at in some rows, and the number is said."""
+images are looked at in some rows, and the number is said. Of preferences among
+responses, for vision-language models, everything is of the rows looked at."""
 
 EXAMPLES = """examples:
   mmalign data inspect pairs.parquet
@@ -29,25 +30,43 @@ def run(words: list[str]) -> int:
     from mmalign.cli.quiet import quiet
 
     quiet()
-    from mmalign.data.inspection import inspect
-    from mmalign.data.inspection.text import told
+    from mmalign.data.inspection.kind import holds_responses
+    from mmalign.data.sources import open_source
 
-    sample = None if arguments.all else arguments.sample
-    choice = {"split": arguments.split, "stream": arguments.stream, "sample": sample}
-    found, examples = inspect(arguments.reader, arguments.source, **choice, **columns)
+    table = open_source(arguments.source, arguments.split, arguments.stream)
+    look, told, draw = (_responses if holds_responses(arguments.reader, table, columns) else _images)()
+    found, examples = look(arguments.reader, table, sample=None if arguments.all else arguments.sample, **columns)
     print(told(found, min(shutil.get_terminal_size().columns, 120)))
     if arguments.json:
         found.save(arguments.json)
         print(f"\nfacts       {arguments.json}")
     if arguments.sheet:
-        _write_sheet(examples, arguments.sheet, arguments.sheet_rows)
+        _write_sheet(examples, draw, arguments.sheet, arguments.sheet_rows)
     return 0
+
+
+def _images() -> tuple[Callable[..., Any], ...]:
+    """What looks at preferences among images, tells what was found, and draws some."""
+    from mmalign.data.inspection import inspect
+    from mmalign.data.inspection.sheet import contact_sheet
+    from mmalign.data.inspection.text import told
+
+    return inspect, told, contact_sheet
+
+
+def _responses() -> tuple[Callable[..., Any], ...]:
+    """The same for preferences among responses."""
+    from mmalign.data.inspection import inspect_responses
+    from mmalign.data.inspection.response_sheet import response_sheet
+    from mmalign.data.inspection.response_text import told_responses
+
+    return inspect_responses, told_responses, response_sheet
 
 
 def _parser() -> Parser:
     parser = Parser(prog="mmalign data inspect", description=ABOUT, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", metavar="SOURCE", help="file, folder, or name of a data set on the hub")
-    parser.add_argument("--reader", default="auto", metavar="NAME", help="reader (`mmalign list datasets`; default: found)")
+    parser.add_argument("--reader", default="auto", metavar="NAME", help="reader (`mmalign list datasets` or responses; default: found)")
     parser.add_argument("--column", action="append", default=[], metavar="FIELD=NAME", help="a reader's field, as caption=text")
     parser.add_argument("--split", metavar="NAME", help="split of a data set that has several (default: train)")
     parser.add_argument("--stream", type=_count, metavar="N", help="of a data set on the hub: read N rows, not all of it")
@@ -75,8 +94,7 @@ def _column(word: str) -> tuple[str, Any]:
     return field, None if value.lower() == "none" else yaml.safe_load(value)
 
 
-def _write_sheet(examples: Sequence[Any], path: Path, rows: int) -> None:
-    from mmalign.data.inspection.sheet import contact_sheet
+def _write_sheet(examples: Sequence[Any], draw: Callable[..., Any], path: Path, rows: int) -> None:
     from mmalign.files import whole_file
 
     count, chosen = min(rows, len(examples)), []
@@ -85,7 +103,7 @@ def _write_sheet(examples: Sequence[Any], path: Path, rows: int) -> None:
             chosen.append(examples[number * len(examples) // count])
     if not chosen:
         raise UserError("no row gives an example, so there is nothing to draw; leave --sheet out")
-    sheet = contact_sheet(chosen)
+    sheet = draw(chosen)
     with whole_file(path) as file:
         sheet.save(file, "PNG")
     print(f"sheet       {path}")

@@ -2,5 +2,6 @@
 
 from mmalign.data.inspection.look import inspect
 from mmalign.data.inspection.record import Inspection
+from mmalign.data.inspection.responses import ResponseInspection, inspect_responses
 
-__all__ = ["Inspection", "inspect"]
+__all__ = ["Inspection", "ResponseInspection", "inspect", "inspect_responses"]

@@ -25,19 +25,19 @@ SCORES = ("scores", "rank", "ranking", "score_0", "score_1", "chosen_score", "re
 
 
 def inspect(
-    name: str, source: Source, *, split: str | None = None, stream: int | None = None, sample: int | None = 1000, **given: Any
+    name: str, source: Source | Table, *, split: str | None = None, stream: int | None = None, sample: int | None = 1000, **given: Any
 ) -> tuple[Inspection, Examples]:
     """What there is to know of a source, and its examples, ties among them as soft labels.
 
     Args:
         name: a reader, or "auto".
-        source, split, stream, given: as in ``mmalign.data.load``.
+        source, split, stream, given: as in ``mmalign.data.load``; a table that is open already is taken too.
         sample: of how many rows images are decoded, runs of neighbors from all over the source; None = of all.
 
     Raises:
         UserError: nothing there, wrong columns, or a label that makes no sense; the message names the row.
     """
-    table = open_source(source, split, stream)
+    table = source if isinstance(source, Table) else open_source(source, split, stream)
     if not len(table):
         raise UserError(f"{table.name} is empty; give a source with at least one row")
     reader = choose(name, table, given)

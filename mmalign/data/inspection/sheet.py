@@ -22,8 +22,12 @@ def contact_sheet(examples: Sequence[Example]) -> Image.Image:
     """
     most = min(WIDEST, max((len(example.images) for example in examples), default=1))
     width = max(2, most) * (TILE + GAP) + GAP
-    columns = min(max(1, PAGE // width), max(1, len(examples)))
-    strips = [_strip(example, width) for example in examples]
+    return page_of([_strip(example, width) for example in examples], width)
+
+
+def page_of(strips: Sequence[Image.Image], width: int) -> Image.Image:
+    """Strips of one width on a page, side by side as long as there is room."""
+    columns = min(max(1, PAGE // width), max(1, len(strips)))
     lines = [strips[start : start + columns] for start in range(0, len(strips), columns)]
     page = Image.new("RGB", (columns * width, GAP + sum(max(strip.height for strip in line) for line in lines)), "white")
     top = 0
@@ -42,7 +46,7 @@ def _strip(example: Example, width: int) -> Image.Image:
         left = GAP + place * (TILE + GAP)
         frame = TIED if example.preference == 0.5 else PREFERRED if place == 0 else "#ffffff"
         draw.rectangle((left, GAP, left + TILE - 1, GAP + TILE - 1), outline=frame, width=FRAME)
-        _paste(strip, draw, source, example, (left, GAP))
+        paste(strip, draw, source, example.origin, (left, GAP))
         if example.scores is not None:
             corner = left + FRAME + 3, GAP + TILE - FRAME - LINE
             draw.text(corner, f"{example.scores[place]:.4g}", fill=INK, font=font, stroke_width=3, stroke_fill="white")
@@ -51,10 +55,11 @@ def _strip(example: Example, width: int) -> Image.Image:
     return strip
 
 
-def _paste(strip: Image.Image, draw: ImageDraw.ImageDraw, source: ImageSource, example: Example, corner: tuple[int, int]) -> None:
+def paste(strip: Image.Image, draw: ImageDraw.ImageDraw, source: ImageSource, origin: str, corner: tuple[int, int]) -> None:
+    """Draws an image into the tile at a corner; one that cannot be read is a red field."""
     room = TILE - 2 * FRAME
     try:
-        image = open_image(source, example.origin)
+        image = open_image(source, origin)
     except UserError:
         left, top = corner[0] + FRAME, corner[1] + FRAME
         draw.rectangle((left, top, left + room - 1, top + room - 1), fill=BROKEN)

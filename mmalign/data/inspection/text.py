@@ -1,6 +1,6 @@
 """What was found, in lines for a terminal."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from textwrap import wrap
 
 from mmalign.data.inspection.record import Columns, Images, Inspection, Labels, Range
@@ -12,9 +12,14 @@ LABEL = 12
 
 def told(found: Inspection, width: int = 80) -> str:
     """All facts, each with its name before it, in lines of the width of a terminal."""
-    lines = [*wrap(found.source, width), *_wrapped("", found.kind, width)]
-    for name, text in _facts(found):
-        lines += _wrapped(name, text.replace(f"{found.source}, ", "").replace(f"{found.source}/", ""), width)
+    return laid_out(found.source, found.kind, _facts(found), width)
+
+
+def laid_out(source: str, kind: str, facts: Iterable[tuple[str, str]], width: int) -> str:
+    """A source, what it is stored as, and facts with their names, in lines; the source is not named again in the facts."""
+    lines = [*wrap(source, width), *_wrapped("", kind, width)]
+    for name, text in facts:
+        lines += _wrapped(name, text.replace(f"{source}, ", "").replace(f"{source}/", ""), width)
     return "\n".join(lines)
 
 
@@ -39,61 +44,66 @@ def _others(labels: Labels) -> str:
 
 
 def _labels(labels: Labels) -> str:
-    first = "" if labels.first is None else f"the preferred image is stored first in {_share(labels.first, labels.labeled)} of these; "
-    soft = f"soft: {labels.soft:,}, of {_range(labels.soft_range)}" if labels.soft_range else "none is soft"
+    first = "" if labels.first is None else f"the preferred image is stored first in {share(labels.first, labels.labeled)} of these; "
+    soft = f"soft: {labels.soft:,}, of {number_range(labels.soft_range)}" if labels.soft_range else "none is soft"
     kept = labels.labeled + labels.ties, labels.labeled + 2 * labels.ties
     ties = f"; ties: soft makes {kept[0]:,} examples, ties: half {kept[1]:,}" if labels.ties else ""
     return first + soft + ties
 
 
 def _told(told: Columns) -> Iterator[tuple[str, str]]:
-    rows = f"one has {_rows(told.median)} (median), at most {told.most:,}" if told.most > 1 else "each in one row"
+    rows = f"one has {rows_of(told.median)} (median), at most {told.most:,}" if told.most > 1 else "each in one row"
     yield "prompts", f"{told.prompts:,} different, {rows}"
     yield "users", "not told" if told.users is None else f"{told.users:,}"
-    yield "weights", "none; every row counts 1" if told.weights is None else _range(told.weights)
-    yield "scores", "none" if told.scores is None else _range(told.scores)
+    yield "weights", "none; every row counts 1" if told.weights is None else number_range(told.weights)
+    yield "scores", "none" if told.scores is None else number_range(told.scores)
 
 
 def _images(images: Images, of: int) -> Iterator[tuple[str, str]]:
     looked = "all rows" if images.rows == of else f"{images.rows:,} of {of:,} rows"
-    same = f"; one image twice in {_rows(images.same)}" if images.same else ""
+    same = f"; one image twice in {rows_of(images.same)}" if images.same else ""
     yield "images", f"{images.images:,} in {looked}{_candidates(images.candidates)}{same}"
     if images.sizes:
-        yield "sizes", _sizes(images.sizes) + (f"; of different sizes in {_rows(images.uneven)}" if images.uneven else "")
+        yield "sizes", sizes_of(images.sizes) + (f"; of different sizes in {rows_of(images.uneven)}" if images.uneven else "")
         ratios = [width / height for width, height in images.sizes]
-        yield "aspect", f"width / height {_range((min(ratios), max(ratios)))}"
+        yield "aspect", f"width / height {number_range((min(ratios), max(ratios)))}"
     remedy = "; on_broken: skip leaves them out" if images.images else "; paths start from the folder of the data file"
-    yield "broken", _listed([text.rpartition("; ")[0] for text in images.broken]) + remedy if images.broken else "none"
+    yield "broken", listed([text.rpartition("; ")[0] for text in images.broken]) + remedy if images.broken else "none"
     twice = [f"{row} repeats {before}" + (", preferring another image" if other else "") for row, before, other in images.duplicates]
-    yield "duplicates", _listed(twice) if twice else "none"
+    yield "duplicates", listed(twice) if twice else "none"
 
 
 def _candidates(candidates: Mapping[int, int]) -> str:
     if len(candidates) == 1:
         return f", {next(iter(candidates))} a row"
-    return "".join(f", {_rows(count)} of {images}" for images, count in candidates.items())
+    return "".join(f", {rows_of(count)} of {images}" for images, count in candidates.items())
 
 
-def _sizes(sizes: Mapping[tuple[int, int], int]) -> str:
+def sizes_of(sizes: Mapping[tuple[int, int], int]) -> str:
+    """Sizes with their shares, the commonest first."""
     total, named = sum(sizes.values()), list(sizes.items())[:NAMED]
     rest = len(sizes) - len(named)
-    said = ", ".join(f"{width}x{height} {_share(count, total)}" for (width, height), count in named)
+    said = ", ".join(f"{width}x{height} {share(count, total)}" for (width, height), count in named)
     return said + (f", and {rest:,} more" if rest else "")
 
 
-def _listed(sentences: list[str]) -> str:
+def listed(sentences: list[str]) -> str:
+    """How many rows, and what is said of the first of them."""
     rest = len(sentences) - NAMED
-    return f"{_rows(len(sentences))}: " + "; ".join(sentences[:NAMED]) + (f"; and {rest:,} more" if rest > 0 else "")
+    return f"{rows_of(len(sentences))}: " + "; ".join(sentences[:NAMED]) + (f"; and {rest:,} more" if rest > 0 else "")
 
 
-def _rows(count: float) -> str:
+def rows_of(count: float) -> str:
+    """So many rows, in words."""
     return f"{count:,g} row{'' if count == 1 else 's'}"
 
 
-def _range(ends: Range | None) -> str:
+def number_range(ends: Range | None) -> str:
+    """From the least to the greatest, or the one number that there is."""
     low, high = ends or (0.0, 0.0)
     return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
 
 
-def _share(count: int, total: int) -> str:
+def share(count: int, total: int) -> str:
+    """A part of a total in percent."""
     return f"{count / total:.1%}" if total else "none"
