@@ -31,6 +31,9 @@ class ResponseDataConfig(Section):
     )
     split: str | None = Field(None, description="split of a data set that has several; None = train")
     limit: int | None = Field(None, ge=1, description="use the first so many rows; None = all")
+    on_broken: Literal["raise", "skip"] = Field(
+        "raise", description="a row with a picture that cannot be read: stop, or have the next row stand in for it"
+    )
     max_length: int | None = Field(
         None,
         ge=16,

@@ -128,7 +128,8 @@ def batches(parts: Parts, start: int, log: RunLog | None = None) -> Iterator[Any
         return parts.stream(start, log)
     run = parts.run
     items = run.plan.from_step(start, run.config.max_train_steps)
-    return read_ahead(parts.dataset, items, parts.collate, run.config.dataloader_num_workers, run.accelerator.device.type == "cuda")
+    pin, on_broken = run.accelerator.device.type == "cuda", parts.config.data.on_broken
+    return read_ahead(parts.dataset, items, parts.collate, run.config.dataloader_num_workers, pin, on_broken)
 
 
 def write_result(parts: Parts, output_dir: Path) -> None:

@@ -8,6 +8,7 @@ from accelerate import Accelerator
 
 from mmalign import plugins
 from mmalign.config import RewardConfig, ScorerRunConfig
+from mmalign.data.broken import first_readable
 from mmalign.data.schema import Example
 from mmalign.errors import UserError
 from mmalign.scorers.clip import ClipReward
@@ -41,9 +42,11 @@ def building(
     """
     objective = config.method.build()
     # mistakes in the data are told before gigabytes are loaded
-    examples = load_examples(config.data) if examples is None else examples
-    check_candidates(objective, examples[0])
-    check_label(objective, examples[0])
+    # images that are read in every epoch are looked at when they are read
+    examples = load_examples(config.data, lazily=not config.data.in_memory) if examples is None else examples
+    first = first_readable(examples)
+    check_candidates(objective, first)
+    check_label(objective, first)
     if held_out is None and config.evaluation.source is not None:
         held_out = load_examples(config.evaluation)
     reward = load_scorer(config.scorer, accelerator)

@@ -1,9 +1,11 @@
 """Images that break only when they are decoded: all are told, and what was encoded beside them is not lost."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from mmalign.data import Examples
 from mmalign.diffusion.family import DiffusionFamily
 from mmalign.errors import UserError
 from mmalign.training.run import train
@@ -63,3 +65,40 @@ def test_one_broken_image_is_told_as_it_is(configured, folder_of_pairs):
     cut(folder_of_pairs / "4w.png")
     with pytest.raises(UserError, match=r"^/.*4w.png \(.*line 5\) cannot be read as an image .*; replace it, or leave"):
         train(configured(data={"source": str(folder_of_pairs / "pairs.jsonl")}))
+
+
+def test_broken_images_are_left_out_as_they_are_found_and_only_the_rest_is_trained_on(configured, folder_of_pairs, caplog, monkeypatch):
+    """No image is decoded before the encoder asks for it; a second run over the cache trains on the same rows."""
+    cut(folder_of_pairs / "1w.png")
+    cut(folder_of_pairs / "5l.png")
+    (folder_of_pairs / "3w.png").unlink()
+    (folder_of_pairs / "0w.png").unlink()
+    monkeypatch.setattr(Examples, "without_broken", lambda _: pytest.fail("all images were decoded beforehand"))
+    data = {"source": str(folder_of_pairs / "pairs.jsonl"), "cache_dir": str(folder_of_pairs / "cache"), "on_broken": "skip"}
+    first = train(configured("first", data=data))
+    said = [record.message for record in caplog.records if "left out" in record.message]
+    assert said[0].startswith("left out 2 of 8 rows that are broken: ")
+    assert "0w.png" in said[0]
+    assert "3w.png" in said[0]
+    assert said[1].startswith("left out 2 of 6 rows that are broken: ")
+    assert "4 rows from" in (first / "README.md").read_text()
+    second = train(configured("second", data=data))
+    assert (first / "metrics.jsonl").read_text() == (second / "metrics.jsonl").read_text()
+
+
+@pytest.mark.parametrize("spoil", [cut, Path.unlink])
+def test_where_every_row_is_broken_there_is_nothing_to_train_on(configured, folder_of_pairs, spoil):
+    for path in folder_of_pairs.glob("*w.png"):
+        spoil(path)
+    with pytest.raises(UserError, match="8 of 8 rows are broken|none of 8 rows has images that can all be read"):
+        train(configured(data={"source": str(folder_of_pairs / "pairs.jsonl"), "on_broken": "skip"}))
+
+
+def test_a_scorer_reads_its_images_at_every_step_and_a_neighbor_stands_in_for_a_broken_row(scorer_run, folder_of_pairs, caplog):
+    for name in ("0w.png", "5l.png"):
+        cut(folder_of_pairs / name)
+    out = train(scorer_run(data={"source": str(folder_of_pairs / "pairs.jsonl"), "on_broken": "skip"}))
+    assert "left out a row that is broken, which makes 2 so far" in caplog.text
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == 6
+    with pytest.raises(UserError, match="0w.png|5l.png"):
+        train(scorer_run("raised", data={"source": str(folder_of_pairs / "pairs.jsonl")}))
