@@ -20,11 +20,13 @@ class Asked:
     Attributes:
         content: the user's turn, with a place for each picture.
         scenes: what the pictures show.
+        target: which of several pictures it is about, from 0 on; None = no single one is named.
     """
 
     content: tuple[Mapping[str, str], ...]
     scenes: tuple[Scene, ...]
     question: Question
+    target: int | None = None
 
 
 def asked_of_one(question: Question) -> Asked:
@@ -38,7 +40,7 @@ def asked_of_several(question: Question, scenes: Sequence[Scene], target: int | 
     for number in range(len(scenes)):
         content += [{"type": "text", "text": f"{chr(10) if number else ''}Image{number + 1}:"}, {"type": "image"}]
     text = question.text if target is None else f"In Image{target + 1}, {question.text[:1].lower()}{question.text[1:]}"
-    return Asked((*content, {"type": "text", "text": f"\n{text}"}), tuple(scenes), question)
+    return Asked((*content, {"type": "text", "text": f"\n{text}"}), tuple(scenes), question, target)
 
 
 def draw(captions: Sequence[str], kind: str, count: int, numbers: Random) -> Asked:
@@ -69,6 +71,21 @@ def put(captions: Sequence[str], kind: str, about: str, count: int, numbers: Ran
         scenes = [scene_of(captions, numbers) for _ in range(count)]
     if kind == "together":
         return asked_of_several(about_several(scenes, about, numbers), scenes)
+    return _named(scenes, about, numbers)
+
+
+def again(scenes: Sequence[Scene], kind: str, numbers: Random) -> Asked:
+    """Another question at random about the same pictures."""
+    if kind == "one":
+        return asked_of_one(about_one(scenes[0], numbers.choice(ONE), numbers))
+    if kind == "clips":
+        return asked_of_several(about_clip(scenes, numbers.choice(CLIP)), scenes)
+    if kind == "together":
+        return asked_of_several(about_several(scenes, numbers.choice(SEVERAL if alone(scenes) else ["count"]), numbers), scenes)
+    return _named(scenes, numbers.choice(ONE), numbers)
+
+
+def _named(scenes: Sequence[Scene], about: str, numbers: Random) -> Asked:
     target = numbers.randrange(len(scenes))
     return asked_of_several(about_one(scenes[target], about, numbers), scenes, target)
 

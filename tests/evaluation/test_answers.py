@@ -6,8 +6,9 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+from peft import PeftModel
 from PIL import Image
-from transformers import AutoModelForImageTextToText
+from transformers import AutoConfig, AutoModelForImageTextToText
 
 from mmalign import pipelines
 from mmalign.cli import main
@@ -190,6 +191,20 @@ def test_both_sides_answer_as_alone(family, adapter):
     alone = AutoModelForImageTextToText.from_pretrained(models.path("vlm"))
     alone.load_adapter(str(adapter))
     assert [answer.text for answer in answer_all(pipelines.load_vlm(alone.eval(), family.processor), asked, 12)] == after
+
+
+def test_what_is_merged_as_the_page_says_answers_as_base_with_adapter(family, adapter, tmp_path):
+    asked = load_questions(ROWS[:14])
+    sides = AlignedVlm(family, adapter)
+    with sides.aligned() as other:
+        after = [answer.text for answer in answer_all(other, asked, 12)]
+    sides.close()
+    base = AutoModelForImageTextToText.from_pretrained(models.path("vlm"))
+    PeftModel.from_pretrained(base, adapter).merge_and_unload().save_pretrained(tmp_path)
+    family.processor.save_pretrained(tmp_path)
+    assert AutoConfig.from_pretrained(tmp_path).model_type == "llava"
+    with AlignedVlm(family, tmp_path).aligned() as merged:
+        assert [answer.text for answer in answer_all(merged, asked, 12)] == after
 
 
 def test_an_adapter_of_another_shape_and_an_empty_folder_are_refused(family, adapter, tmp_path):

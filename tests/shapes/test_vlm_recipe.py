@@ -14,6 +14,7 @@ from mmalign.shapes import models
 from mmalign.shapes.asked import draw, put
 from mmalign.shapes.captions import prompts
 from mmalign.shapes.exam import exam
+from mmalign.shapes.questions import hallucinated
 from mmalign.shapes.recipes import vlm
 from mmalign.shapes.render import render
 from mmalign.vlm.load import load_model
@@ -41,7 +42,7 @@ def test_training_text_is_that_of_the_chat_template(words, kind, count):
 def test_tokens_and_pictures_are_those_of_the_processor(words):
     processor = vlm.processor(words)
     asked = [draw(prompts("seen"), "named", 2, Random(seed)) for seed in range(3)]
-    batch = vlm.tensors(words, asked)
+    batch = vlm.tensors(words, [[one] for one in asked])
     chats = [vlm.chat(one).replace("<image>" * vlm.TOKENS, "<image>") for one in asked]
     pictures = [[picture(scene) for scene in one.scenes] for one in asked]
     told = processor(text=chats, images=pictures, return_tensors="pt", padding=True, padding_side="right")
@@ -56,14 +57,43 @@ def picture(scene):
 
 def test_only_answers_are_learned(words):
     asked = [draw(prompts("seen"), "one", 1, Random(seed)) for seed in range(8)]
-    batch = vlm.tensors(words, asked)
+    batch = vlm.tensors(words, [[one] for one in asked])
     for one, labels in zip(asked, batch["labels"], strict=True):
         assert words.decode(labels[labels != -100]) == f" {one.question.answer}</s>"
 
 
+@pytest.mark.parametrize(("kind", "count"), KINDS)
+def test_a_chat_of_several_turns_is_that_of_the_template(words, kind, count):
+    processor = vlm.processor(words)
+    turns = vlm.talk(prompts("seen"), kind, count, vlm.Stage(1, 1.0, vlm.Mix(), turns=4), Random(0))
+    said = []
+    for place, turn in enumerate(turns):
+        asked = list(turn.content) if place == 0 else [{"type": "text", "text": turn.content[-1]["text"].strip()}]
+        said += [{"role": "user", "content": asked}, {"role": "assistant", "content": [{"type": "text", "text": turn.question.answer}]}]
+    whole = processor.apply_chat_template(said).replace("<image>", "<image>" * vlm.TOKENS).replace(" USER:", "USER:")
+    batch = vlm.tensors(words, [turns])
+    assert batch["input_ids"][0].tolist() == words(whole, add_special_tokens=False).input_ids
+    learned = batch["input_ids"][0][batch["labels"][0] != -100]
+    assert words.decode(learned) == "".join(f" {turn.question.answer}</s>" for turn in turns)
+
+
+def test_what_is_mixed_up_is_about_the_next_picture():
+    for seed in range(20):
+        asked = put(prompts("seen"), "named", "color", 3, Random(seed))
+        assert vlm.mixed_up(asked, Random(0)).question.answer == asked.scenes[(asked.target + 1) % 3].color
+    clip = put(prompts("seen"), "clips", "clip", 4, Random(0))
+    told = vlm.mixed_up(clip, Random(0)).question
+    assert [told.answer[start:stop] for start, stop in hallucinated(clip.question, told.answer)] == [
+        getattr(vlm.following(clip.scenes[0], name), name) for name in ("size", "background")
+    ]
+    one = put(prompts("seen"), "one", "color", 1, Random(0))
+    assert vlm.mixed_up(one, Random(0)) is one
+
+
 def test_a_few_steps_learn_something(words):
     torch.manual_seed(0)
-    losses = [vlm.train(vlm.build(words), words, steps=steps, batch=8).record["loss"] for steps in (1, 20)]
+    stages = [vlm.Stage(steps, 3e-3, vlm.Mix()) for steps in (1, 20)]
+    losses = [vlm.train(vlm.build(words), words, stage=stage, batch=8).record["loss"] for stage in stages]
     assert losses[1] < losses[0]
 
 

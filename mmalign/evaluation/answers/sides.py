@@ -74,6 +74,8 @@ class AlignedVlm:
     def close(self) -> None:
         """Takes the adapter out of the base again."""
         if self._other is None:
+            # layers stay wrapped, and would keep the next adapter off
+            self.base.model.enable_adapters()
             self.base.model.delete_adapter(ADAPTER_NAME)
 
 

@@ -5,7 +5,8 @@ multi-image alignment is what MIA-DPO is about.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -13,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmalign.shapes.asked import Asked, draw
+from mmalign.shapes.asked import Asked, again, draw
 from mmalign.shapes.captions import prompts
-from mmalign.shapes.questions import ASKED, DESCRIBE, DESCRIBE_CLIP
+from mmalign.shapes.questions import ASKED, DESCRIBE, DESCRIBE_CLIP, about_one, told_clip
 from mmalign.shapes.recipes.draws import caption_attributes, random_styles
 from mmalign.shapes.recipes.loop import Fit, fit
 from mmalign.shapes.recipes.text import byte_pairs
@@ -71,11 +72,19 @@ class Mix:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of training: its steps, its rate, and what is asked."""
+    """A stretch of training.
+
+    Attributes:
+        turns: questions about the same pictures in one chat.
+        mixed_up: share of the questions about one of several pictures whose answer is about the next picture, and of words for size and
+            background in a clip's description that are the next word; what is mixed up so is what alignment can mend.
+    """
 
     steps: int
     rate: float
     mix: Mix
+    turns: int = 1
+    mixed_up: float = 0.0
 
 
 SIGHT = 1200
@@ -156,31 +165,62 @@ def chat(asked: Asked, answered: bool = True) -> str:
     return f"USER:{said} ASSISTANT:" + (f" {asked.question.answer}</s>" if answered else "")
 
 
-def batches(words: Any, batch: int, mix: Mix, seed: int) -> Iterator[dict[str, Tensor]]:
-    """Arguments of the model's forward, endlessly; only answers are learned. A batch has questions of one kind, which are about as long."""
-    numbers, captions, shares = Random(seed), prompts("seen"), asdict(mix)
+def batches(words: Any, batch: int, stage: Stage, seed: int) -> Iterator[dict[str, Tensor]]:
+    """Arguments of the model's forward, endlessly; only answers are learned. A batch has chats of one kind, which are about as long."""
+    numbers, captions, shares = Random(seed), prompts("seen"), asdict(stage.mix)
     while True:
         kind = numbers.choices(list(shares), list(shares.values()))[0]
         count = numbers.randint(2, MOST)
-        yield tensors(words, [draw(captions, kind, count, numbers) for _ in range(batch)])
+        yield tensors(words, [talk(captions, kind, count, stage, numbers) for _ in range(batch)])
 
 
-def tensors(words: Any, asked: Sequence[Asked]) -> dict[str, Tensor]:
-    """Questions with their answers as a padded batch."""
-    texts = [chat(one, answered) for one in asked for answered in (True, False)]
-    read = words(texts, add_special_tokens=False).input_ids
-    ids, heads = read[::2], [len(row) for row in read[1::2]]
-    rows = nn.utils.rnn.pad_sequence([torch.tensor(row) for row in ids], batch_first=True, padding_value=words.pad_token_id)
-    labels = rows.clone()
-    for row, (head, one) in enumerate(zip(heads, ids, strict=True)):
-        labels[row, :head], labels[row, len(one) :] = -100, -100
-    mask = torch.arange(rows.shape[1]) < torch.tensor([len(one) for one in ids])[:, None]
+def talk(captions: Sequence[str], kind: str, count: int, stage: Stage, numbers: Random) -> list[Asked]:
+    """A chat: a question at random, and more about the same pictures."""
+    first = draw(captions, kind, count, numbers)
+    turns = [first, *(again(first.scenes, kind, numbers) for _ in range(1, stage.turns))]
+    return [mixed_up(turn, numbers) if numbers.random() < stage.mixed_up else turn for turn in turns]
+
+
+def mixed_up(asked: Asked, numbers: Random) -> Asked:
+    """The question with an answer about the next picture, or with the next words for size and background, where it is of such a kind."""
+    question = asked.question
+    if asked.target is not None:
+        other = asked.scenes[(asked.target + 1) % len(asked.scenes)]
+        return replace(asked, question=about_one(other, question.kind, numbers) if question.kind != "is" else question)
+    if question.kind != "clip":
+        return asked
+    first, last = (following(following(scene, "size"), "background") for scene in (asked.scenes[0], asked.scenes[-1]))
+    return replace(asked, question=replace(question, answer=told_clip(first, last)))
+
+
+def following(scene: Scene, attribute: str) -> Scene:
+    """The scene with the next word for an attribute."""
+    known = ATTRIBUTES[attribute]
+    return replace(scene, **{attribute: known[(known.index(getattr(scene, attribute)) + 1) % len(known)]})
+
+
+def tensors(words: Any, chats: Sequence[Sequence[Asked]]) -> dict[str, Tensor]:
+    """Chats with their answers as a padded batch."""
+    pieces = [pieces_of(turns) for turns in chats]
+    read = iter(words([text for parts in pieces for text, _ in parts], add_special_tokens=False).input_ids)
+    ids, labels = [], []
+    for parts in pieces:
+        tokens = [(next(read), learned) for _, learned in parts]
+        ids.append(torch.tensor([token for row, _ in tokens for token in row]))
+        labels.append(torch.tensor([token if learned else -100 for row, learned in tokens for token in row]))
+    pad = partial(nn.utils.rnn.pad_sequence, batch_first=True)
     return {
-        "input_ids": rows,
-        "labels": labels,
-        "attention_mask": mask.long(),
-        "pixel_values": pixels([s for one in asked for s in one.scenes]),
+        "input_ids": pad(ids, padding_value=words.pad_token_id),
+        "labels": pad(labels, padding_value=-100),
+        "attention_mask": pad([torch.ones_like(row) for row in ids]),
+        "pixel_values": pixels([scene for turns in chats for scene in turns[0].scenes]),
     }
+
+
+def pieces_of(turns: Sequence[Asked]) -> list[tuple[str, bool]]:
+    """The texts of a chat's questions and answers, and which are learned; their tokens are those of the whole text."""
+    heads = [chat(turns[0], answered=False), *(f"USER: {turn.content[-1]['text'].strip()} ASSISTANT:" for turn in turns[1:])]
+    return [piece for head, turn in zip(heads, turns, strict=True) for piece in ((head, False), (f" {turn.question.answer}</s>", True))]
 
 
 def pixels(scenes: Sequence[Scene]) -> Tensor:
@@ -215,14 +255,14 @@ def see(tower: nn.Module, seed: int = 0, steps: int = 1600, rate: float = 4e-3, 
     return fit(model, loss, steps, rate, ema=0.99, muon=True, name="sight")
 
 
-def train(model: nn.Module, words: Any, seed: int = 0, steps: int = 1200, rate: float = 3e-3, batch: int = 32, mix: Mix = Mix()) -> Fit:
+def train(model: nn.Module, words: Any, seed: int = 0, stage: Stage = Stage(1200, 3e-3, Mix()), batch: int = 32) -> Fit:
     """Train all of the model on answers."""
-    drawn = batches(words, batch, mix, seed)
+    drawn = batches(words, batch, stage, seed)
 
     def loss(step: int) -> Tensor:
         return model(**next(drawn)).loss
 
-    return fit(model.requires_grad_(True), loss, steps, rate, ema=0.99, muon=True, name="vlm")
+    return fit(model.requires_grad_(True), loss, stage.steps, stage.rate, ema=0.99, muon=True, name="vlm")
 
 
 def train_base(words: Any, seed: int = 0, effort: float = 1.0) -> tuple[nn.Module, dict[str, Any]]:
@@ -238,8 +278,8 @@ def train_base(words: Any, seed: int = 0, effort: float = 1.0) -> tuple[nn.Modul
     model = build(words)
     record = {"sight": see(model.model.vision_tower, seed, steps=max(2, round(SIGHT * effort))).record}
     for number, stage in enumerate(STAGES, start=1):
-        steps = max(2, round(stage.steps * effort))
-        record[f"stage_{number}"] = train(model, words, seed + number, steps, stage.rate, mix=stage.mix).record
+        shorter = replace(stage, steps=max(2, round(stage.steps * effort)))
+        record[f"stage_{number}"] = train(model, words, seed + number, shorter).record
     return model, record
 
 
@@ -250,7 +290,7 @@ def assess(model: nn.Module, words: Any, effort: float = 1.0) -> dict[str, float
     for kind, count in (("one", 1), *(("named", count) for count in range(2, MOST + 1)), ("together", 3), ("clips", 4)):
         numbers, captions = Random(count), prompts("final")
         asked = [draw(captions, kind, count, numbers) for _ in range(max(4, round(256 * effort)))]
-        right = [_answered(model, tensors(words, asked[start : start + 32])) for start in range(0, len(asked), 32)]
+        right = [_answered(model, tensors(words, [[one] for one in asked[start : start + 32]])) for start in range(0, len(asked), 32)]
         found[f"{kind}_{count}"] = round(torch.cat(right).float().mean().item(), 3)
     return found
 
