@@ -11,6 +11,7 @@ from mmalign.config.online import OnlineConfig
 from mmalign.config.plugin import MethodConfig, RewardConfig
 from mmalign.config.questions import QuestionsConfig
 from mmalign.config.rank import RankConfig
+from mmalign.config.realign import RealignConfig, RealignOptions
 from mmalign.config.responses import ResponseDataConfig, ResponseRunConfig, VlmConfig
 from mmalign.config.rrpo import RrpoConfig, RrpoOptions
 from mmalign.config.run import RunConfig, TrainingConfig
@@ -49,6 +50,8 @@ __all__ = [
     "PairsConfig",
     "QuestionsConfig",
     "RankConfig",
+    "RealignConfig",
+    "RealignOptions",
     "ResponseDataConfig",
     "ResponseRunConfig",
     "RewardConfig",

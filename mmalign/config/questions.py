@@ -10,8 +10,9 @@ class QuestionsConfig(Section):
 
     name: str = Field(
         "auto",
-        description="reader of the rows: questions = columns question and answer with image, images or video; conversations = LLaVA's; or "
-        "a reader of responses (`mmalign list responses`), whose preferred response is the answer; auto = found from the columns",
+        description="reader of the rows: questions = columns question and answer with image, images or video; conversations = LLaVA's; "
+        "shapes_one and shapes_clips = those of shapes/SPLIT, limit of them (320); or a reader of responses, whose "
+        "preferred response is the answer; auto = found from the columns",
     )
     source: str = Field(description="Parquet or JSONL file, folder, or name of a data set on the hub")
     columns: dict[str, str | None] = Field(

@@ -12,16 +12,22 @@ from mmalign.data.responses.reader import films, pictures
 from mmalign.data.responses.schema import PLACES, ResponseExample, Turn, messages
 from mmalign.data.rows import Row
 from mmalign.data.sources import open_source
-from mmalign.data.tables import Table
+from mmalign.data.tables import RowsTable, Table
 from mmalign.errors import UserError
 from mmalign.images import ImageSource
 from mmalign.plugins import nearest
 from mmalign.scorers.written import files_named
 from mmalign.scoring.pictures import digest
+from mmalign.shapes.captions import PREFIX
+from mmalign.shapes.exam import exam
 
 COLUMNS = {"question": "question", "answer": "answer", "image": "image", "images": "images", "video": "video", "id": "id"}
 """Columns of rows that are questions with answers, by the names that a configuration calls them by."""
 CONVERSATIONS = {"conversations": "conversations", "image": "image", "images": "images", "video": "video", "id": "id"}
+SHAPES = {"shapes_one": "one", "shapes_clips": "clips"}
+"""Readers of ``shapes/SPLIT``: questions of the embedded world about one picture, and about clips."""
+MADE = 320
+"""Questions of the world, where no limit is given."""
 OWN = {"questions": ("question", "answer"), "conversations": ("conversations",)}
 """The readers that this module has, with the columns that they need."""
 
@@ -63,11 +69,11 @@ class Questions(Sequence[Asked]):
 
     def __init__(self, config: QuestionsConfig):
         self._source = config.source
-        self.table = open_source(config.source, config.split)
+        self.table = _world(config) if config.name in SHAPES else open_source(config.source, config.split)
         if not len(self.table):
             raise UserError(f"{self.table.name} is empty; give a source with at least one row")
         self._rows = range(len(self.table))[: config.limit]
-        self._name = _named(config.name, self.table, config.columns)
+        self._name = "questions" if config.name in SHAPES else _named(config.name, self.table, config.columns)
         self._columns = dict(config.columns)
         self._reader = None if self._name in OWN else choose(self._name, self.table, self._columns)
         self[0]  # a wrong column is told now
@@ -108,6 +114,14 @@ class Questions(Sequence[Asked]):
 
     def __iter__(self) -> Iterator[Asked]:
         return (self[index] for index in range(len(self)))
+
+
+def _world(config: QuestionsConfig) -> Table:
+    """Questions of the embedded world; the same for the same number of them."""
+    if not config.source.startswith(PREFIX):
+        raise UserError(f"{config.name} asks about the embedded world, and {config.source} is none of its splits; say {PREFIX}pairs")
+    number = config.limit or MADE
+    return RowsTable(exam(config.source, {SHAPES[config.name]: number}), f"{config.source}, {number} questions")
 
 
 def _named(name: str, table: Table, columns: Mapping[str, str | None]) -> str:

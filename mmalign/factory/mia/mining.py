@@ -7,9 +7,11 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from mmalign.config.mia import MiaOptions
 from mmalign.data.responses import ResponseExample
+from mmalign.errors import UserError
 from mmalign.factory.mia.build import Builder, Left
 from mmalign.factory.mia.noise import RELEASED
 from mmalign.factory.mia.plan import Request, requests
@@ -20,10 +22,13 @@ from mmalign.images import ImageSource
 from mmalign.prefetch import prefetch
 from mmalign.training.order import derived_seed
 from mmalign.vlm.answer import Answer, answers
-from mmalign.vlm.attention import AttentionProbe, target_share
+from mmalign.vlm.attention import AttentionProbe, prompt_of, target_share
 from mmalign.vlm.encode import EncodedPrompts, PromptEncoder
 from mmalign.vlm.family import VlmFamily
 from mmalign.vlm.multi_image import MultiImage
+
+SIDE = 112
+"""Pixels of the shorter side of a picture that a processor is tried with."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +116,9 @@ class Miner:
         self, family: VlmFamily, rows: Sequence[Asked], options: MiaOptions, groups: Sequence[str] | None = None, workers: int = 0
     ):
         self.family, self.options, self._workers = family, options, workers
-        # its processor cuts off what is not in the middle square
-        cuts = bool(getattr(family.processor.image_processor, "do_center_crop", False))
-        self.square = cuts if options.square is None else options.square
-        self._build = Builder(rows, Pool(rows, groups), options, self.square)
         self._encoder, self._probe = PromptEncoder(family.processor), AttentionProbe(family.model, options.layer)
+        square = cuts_sides(family, self._encoder, options.processor) if options.square is None else options.square
+        self._build = Builder(rows, Pool(rows, groups), options, square)
 
     def mined(self, wanted: Sequence[Request]) -> Iterator[Mined]:
         """What becomes of prompts, in order; neighbors of ``options.batch_size`` are answered together."""
@@ -170,3 +173,18 @@ class Miner:
         said = answer.text.strip()
         found = measured(one.request, one.asked.answer, said, share(one.made, answer), answer.perplexity, answer.tokens, self.options)
         return replace(one, rejected=said, measures=found, reason=reason_against(one.request, said, found, self.options))
+
+
+def cuts_sides(family: VlmFamily, encoder: PromptEncoder, processor: Mapping[str, Any]) -> bool:
+    """Whether a model does not see the sides of a wide picture, as one whose processor keeps the middle square.
+
+    Args:
+        processor: arguments of the model's processor.
+    """
+    wide = Image.new("RGB", (3 * SIDE, SIDE))
+    asked = encoder.prompts([[{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}]], [[wide]], **processor)
+    try:
+        cells = family.cells(prompt_of(asked, 0), 0, wide.size)
+    except UserError:
+        return False  # where its tokens lie is not known; it is said where that matters
+    return bool(cells[:, 0].min() > 1 / SIDE)

@@ -30,7 +30,7 @@ from mmalign.scoring.terminal import aligned
 
 SPEECH = Speech(anew="start anew", found="the questions are others")
 
-# what the preferences do not depend on; of the questions, what they are counts and not where they stand
+# what the preferences do not depend on; of the questions FOUND tells
 _FREE = {"out", "overwrite", "data"}
 
 

@@ -5,6 +5,7 @@ import torch
 
 from mmalign.config.mia import MiaOptions
 from mmalign.factory.mia import Miner, mine
+from mmalign.factory.mia.mining import cuts_sides
 from mmalign.factory.mia.plan import requests
 from mmalign.vlm.attention import AttentionProbe, target_share
 from mmalign.vlm.encode import PromptEncoder, Response
@@ -52,6 +53,10 @@ def test_attention_on_what_is_asked_about_is_found_in_a_batch(vlm):
     start, stop = asked.spans[1][0]
     attention[start:stop] = 1.0
     assert target_share(family, asked, 1, made[1], attention) == pytest.approx(0.75)
+
+
+def test_a_processor_that_cuts_is_found_out(vlm):
+    assert cuts_sides(vlm.policy.family, PromptEncoder(vlm.processor), {}) == (vlm.model.config.model_type == "llava")
 
 
 def test_the_central_box_is_that_of_the_published_script():
