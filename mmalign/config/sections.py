@@ -122,7 +122,9 @@ class DataConfig(SourceConfig):
 
     @model_validator(mode="after")
     def _buckets_are_used(self) -> "DataConfig":
-        given = sorted(key for key in self.model_fields_set if key.startswith("bucket_"))
+        # a value that is the default is said by every resolved configuration, which must be readable
+        fields = [(key, field.default) for key, field in type(self).model_fields.items() if key.startswith("bucket_")]
+        given = sorted(key for key, default in fields if getattr(self, key) != default)
         if given and not self.buckets:
             raise ValueError(f"{given[0]} has no effect without buckets; set buckets to true")
         if self.bucket_sizes is not None and (made := [key for key in given if key in ("bucket_step", "bucket_max_aspect")]):
