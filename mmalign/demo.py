@@ -27,7 +27,8 @@ from mmalign.plugins import nearest
 from mmalign.reward import Reward
 from mmalign.shapes.captions import prompts
 from mmalign.shapes.settings import CALL, setting
-from mmalign.training.run import train
+from mmalign.training.log import METRICS_FILE
+from mmalign.training.run import CONFIG_FILE, train
 
 USER = "poster"
 
@@ -112,7 +113,8 @@ def run(out: Path, family: str = "sdxl", method: str = "diffusion_dpo", seed: in
     result = judge(base, recipe, GOALS[aligned_to], out / "aligned", seed)
     result.seconds.update(seconds | {"total": sum(seconds.values()) + result.seconds["evaluation"]})
     command = f"mmalign demo --out {out.name} --family {family} --method {method} --aligned-to {aligned_to} --seed {seed}"
-    page = write_report(result, out, config=config.model_dump(mode="json"), command=command, metrics=out / "aligned" / "metrics.jsonl")
+    trained = load_config(out / "aligned" / CONFIG_FILE).model_dump(mode="json")  # with the defaults of the family filled in
+    page = write_report(result, out, config=trained, command=command, metrics=out / "aligned" / METRICS_FILE)
     print(f"\n{told(result)}\n\nlook at       {page}\nside by side  {out / 'side_by_side.png'}\nthe adapter   {out / 'aligned'}")
     return result
 

@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 from mmalign import data, demo
 from mmalign.cli import main
+from mmalign.config import from_mapping, save_resolved
 from mmalign.errors import UserError
 
 KEYS = {"aligned_to", "comparisons", "control", "seconds", "versions"}
@@ -69,6 +71,26 @@ def test_a_finished_or_another_demo_is_not_written_over(out, tmp_path):
     demo.claim(tmp_path, config)
     with pytest.raises(UserError, match="other options"):
         demo.claim(tmp_path, demo.run_config(demo.RECIPES["taste"]["sdxl"], tmp_path, "sdxl", "diffusion_dpo", 1))
+
+
+def test_the_report_shows_what_was_run_with_the_defaults_of_the_family(tmp_path, monkeypatch):
+    """MaPO's scale for SDXL is one that the demo does not give: the run has it, as its own configuration says."""
+    told = {}
+
+    def train(config, pipe):
+        config.output_dir.mkdir()
+        method = config.method.model_dump() | {"scale": 0.25}
+        save_resolved(from_mapping(config.model_dump(mode="json") | {"method": method}), config.output_dir / "config.yaml")
+
+    monkeypatch.setattr(demo, "train", train)
+    monkeypatch.setattr(demo, "draw_pairs", lambda *_: None)
+    monkeypatch.setattr(demo.pipelines, "load", lambda *_: SimpleNamespace(pipe=None))
+    monkeypatch.setattr(demo, "judge", lambda *_: SimpleNamespace(seconds={"evaluation": 1.0}))
+    monkeypatch.setattr(demo, "told", lambda _: "")
+    monkeypatch.setattr(demo, "write_report", lambda *_, **given: told.update(given))
+    demo.run(tmp_path / "out", "sdxl", "mapo")
+    assert told["config"]["method"]["scale"] == 0.25
+    assert told["config"]["seed"] == 0
 
 
 def test_unknown_options_are_named(tmp_path, capsys):
