@@ -89,7 +89,8 @@ def _row(name: str, below: str, result: WinRate, control: bool = False) -> str:
         f"<strong>{percent(result.win_rate)}</strong><small>{span(result)}</small>{word}",
         f"{result.wins} / {result.ties} / {result.losses}<small>of {result.n} prompts</small>",
         _p_value(result.p_value),
-        f"{number(result.base_mean)} &rarr; {number(result.aligned_mean)}<small>{_difference(result.difference)}</small>",
+        f"{number(result.base_mean)} &rarr; {number(result.aligned_mean)}<small>{_difference(result.difference)}</small>"
+        f"<small>median {number(result.base_median)} &rarr; {number(result.aligned_median)}</small>",
     )
     rest = "".join(f'<td role="cell" data-label="{label}"><div>{cell}</div></td>' for label, cell in zip(_HEADS[2:], cells, strict=True))
     return (

@@ -24,6 +24,7 @@ class WinRate:
     """How often one side scores above the other; ties count half.
 
     ``wins``, ``ties`` and ``losses`` count prompts and add up to ``n``. ``difference`` is aligned minus base, in the reward's units.
+    Medians, by which published checkpoints were chosen, are of all pictures.
     """
 
     win_rate: float
@@ -36,6 +37,8 @@ class WinRate:
     p_value: float
     base_mean: float
     aligned_mean: float
+    base_median: float
+    aligned_median: float
     difference: Interval
 
 
@@ -65,6 +68,8 @@ def win_rate(base, aligned, seed: int = 0, resamples: int = 10_000, confidence: 
         p_value=sign_test(wins, losses),
         base_mean=float(base.mean()),
         aligned_mean=float(aligned.mean()),
+        base_median=float(np.median(base)),
+        aligned_median=float(np.median(aligned)),
         difference=interval((aligned - base).mean(axis=1), seed, resamples, confidence),
     )
 

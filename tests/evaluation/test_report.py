@@ -38,7 +38,7 @@ def test_the_numbers_are_in_the_agreed_layout(evaluation, tmp_path):
     assert found["aligned_to"] == "brightness"
     assert [row["name"] for row in found["comparisons"]] == ["brightness", "redness", "oracle"]
     for row, comparison in zip(found["comparisons"], evaluation.comparisons, strict=True):
-        assert {"name", "reward", "win_rate", "low", "high", "n", "p_value", "base_mean", "aligned_mean"} <= set(row)
+        assert {"name", "reward", "win_rate", "low", "high", "n", "p_value", "base_mean", "aligned_mean", "base_median"} <= set(row)
         assert row["low"] == comparison.result.low <= row["win_rate"] <= row["high"]
         assert row["wins"] + row["ties"] + row["losses"] == row["n"] == 40
         assert row["used_for_labels"] == (row["name"] == "brightness")

@@ -14,6 +14,7 @@ def test_win_rate_by_hand():
     assert (result.wins, result.ties, result.losses, result.n) == (2, 1, 1, 4)
     assert result.win_rate == (1 + 0.5 + 0 + 1) / 4
     assert (result.base_mean, result.aligned_mean, result.difference.value) == (2.5, 3.5, 1.0)
+    assert (result.base_median, result.aligned_median) == (2.5, 2.0)
 
 
 def test_seeds_are_averaged_within_a_prompt_first():
