@@ -12,7 +12,7 @@ from typing import Any
 
 from mmalign import objectives, pipelines, rewards
 from mmalign.candidates import Label
-from mmalign.config import RunConfig, from_mapping, load_config, save_resolved
+from mmalign.config import RunConfig, TrainingConfig, from_mapping, load_config, save_resolved
 from mmalign.data.write import write_pickapic
 from mmalign.diffusion.aligned import Aligned
 from mmalign.diffusion.family import DiffusionFamily
@@ -127,14 +127,14 @@ def find_recipe(aligned_to: str, family: str) -> Recipe:
     return RECIPES[aligned_to][family]
 
 
-def claim(out: Path, config: RunConfig) -> None:
+def claim(out: Path, config: TrainingConfig) -> None:
     """Makes the folder this demo's, unless it is another's. Raises UserError where it is, or where it holds a finished demo."""
     if (out / "report.json").exists():
         raise UserError(f"{out} holds a finished demo, look at {out / 'report.html'}; remove the folder or choose another with --out")
     mark = out / "demo.yaml"
     if not mark.exists():
         save_resolved(config, mark)
-    elif load_config(mark) != config:
+    elif load_config(mark, kind=type(config)) != config:
         raise UserError(f"{out} holds an unfinished demo with other options; remove the folder or choose another with --out")
 
 

@@ -3,23 +3,40 @@
 from pathlib import Path
 
 from mmalign.cli.arguments import Parser
+from mmalign.errors import UserError
 
+TASKS = ("image", "vlm")
 FAMILIES = ("sdxl", "sd3", "sd")
 GOALS = ("taste", "oracle")
+PICTURES = {"family": "sdxl", "method": "diffusion_dpo", "aligned_to": "taste"}
+"""Options of the task image, with their defaults."""
 
 
 def run(words: list[str]) -> int:
-    """Samples pairs, trains, evaluates and writes the report."""
+    """Makes preferences, trains, evaluates and writes the report."""
     parser = Parser(prog="mmalign demo", description="The whole job on the embedded world, without GPU or download.")
     parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="folder for everything it makes (default: demo)")
-    parser.add_argument("--family", choices=FAMILIES, default="sdxl", help="which embedded pipeline (default: sdxl)")
-    parser.add_argument("--method", default="diffusion_dpo", metavar="NAME", help="see `mmalign list methods` (default: diffusion_dpo)")
+    what = "align an image generator, or a vision-language model to questions about several pictures (MIA-DPO; default: image)"
+    parser.add_argument("--task", choices=TASKS, default="image", help=what)
+    parser.add_argument("--family", choices=FAMILIES, help="which embedded pipeline (default: sdxl)")
+    parser.add_argument("--method", metavar="NAME", help="see `mmalign list methods` (default: diffusion_dpo)")
     goal = "what to align to: a user's taste, or showing what the prompt says (sdxl only; default: taste)"
-    parser.add_argument("--aligned-to", choices=GOALS, default="taste", help=goal)
+    parser.add_argument("--aligned-to", choices=GOALS, help=goal)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of everything random (default: 0)")
     arguments = parser.parse_args(words)
+    given = {name: getattr(arguments, name) for name in PICTURES if getattr(arguments, name) is not None}
 
+    if arguments.task == "vlm":
+        if given:
+            option = min(given).replace("_", "-")
+            raise UserError(f"--{option} is about image generators; leave it out with --task vlm, or leave the task out")
+        from mmalign.cli.quiet import quiet
+        from mmalign.demo_answers import run as demo_answers
+
+        quiet()
+        demo_answers(arguments.out, arguments.seed)
+        return 0
     from mmalign.demo import run as demo
 
-    demo(arguments.out, arguments.family, arguments.method, arguments.seed, arguments.aligned_to)
+    demo(arguments.out, seed=arguments.seed, **(PICTURES | given))
     return 0
