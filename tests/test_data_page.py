@@ -13,10 +13,12 @@ from PIL import Image
 
 from mmalign import data, plugins
 from mmalign.config.sections import DataConfig
+from mmalign.data.buckets import bucketed, shape_of, windows_of
 from mmalign.data.detect import PACKAGE
 from mmalign.data.inspection import inspect
 from mmalign.data.inspection.text import told
 from mmalign.data.prompt_sets import SETS
+from mmalign.training import bucketing
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##)", PAGE, re.MULTILINE | re.DOTALL))
@@ -48,9 +50,18 @@ def test_options_and_other_names_are_known(name):
     assert also == {other for names in reader.ALSO.values() for other in names}
 
 
-def test_the_configuration_is_accepted():
-    (block,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    assert DataConfig(**yaml.safe_load(block)["data"]).ties == "soft"
+def test_the_configurations_are_accepted():
+    read, shaped = (DataConfig(**yaml.safe_load(block)["data"]) for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL))
+    assert read.ties == "soft"
+    assert shaped == DataConfig(source="votes.parquet", resolution=1024, buckets=True, bucket_step=64)  # the rest is as it is by itself
+
+
+def test_what_is_said_of_buckets_is_what_a_run_says():
+    """A thousand pairs of pictures of one size, of SDXL's sizes, 16:9 and the longest that it was trained on."""
+    sizes = {(1024, 1024): 610, (832, 1216): 240, (1216, 832): 95, (1365, 768): 50, (512, 2048): 5}
+    shapes = [[shape_of((height, width))] * 2 for (width, height), count in sizes.items() for _ in range(count)]
+    said = bucketing.told(bucketed(shapes, windows_of(1024, 64, 2.0), 32), 8, 1000)
+    assert f"```\nbuckets        {said}\n```\n" in PAGE
 
 
 def test_every_set_of_prompts_is_in_the_page_with_its_number():
