@@ -19,6 +19,15 @@ from transformers import (
     Idefics3Processor,
     LlavaConfig,
     LlavaForConditionalGeneration,
+    LlavaNextConfig,
+    LlavaNextForConditionalGeneration,
+    LlavaNextImageProcessor,
+    LlavaNextProcessor,
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
+    LlavaOnevisionImageProcessor,
+    LlavaOnevisionProcessor,
+    LlavaOnevisionVideoProcessor,
     LlavaProcessor,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
@@ -38,6 +47,8 @@ from transformers import (
     SmolVLMImageProcessor,
     SmolVLMProcessor,
     SmolVLMVideoProcessor,
+    VipLlavaConfig,
+    VipLlavaForConditionalGeneration,
 )
 
 VOCABULARY = 640
@@ -60,10 +71,10 @@ QWEN_CHAT = """\
 {%- else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}{{ '<|im_end|>\n' }}{% endfor %}
 {%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"""
 
-LLAVA_TOKENS = ["<pad>", "<s>", "</s>", "<image>"]
+LLAVA_TOKENS = ["<pad>", "<s>", "</s>", "<image>", "<video>"]
 LLAVA_CHAT = """\
 {%- for message in messages %}{{ message.role.upper() + ':' }}
-{%- for part in message.content if part.type == 'image' %}{{ ' <image>' }}{% endfor %}
+{%- for part in message.content if part.type in ('image', 'video') %}{{ ' <' + part.type + '>' }}{% endfor %}
 {%- for part in message.content if part.type == 'text' %}{{ (' ' if message.role == 'assistant' else '\n') + part.text }}{% endfor %}
 {{- '</s>' if message.role == 'assistant' else ' ' }}{% endfor %}
 {%- if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"""
@@ -75,7 +86,8 @@ IDEFICS_TOKENS = [
 IDEFICS_CHAT = """\
 <|im_start|>{% for message in messages %}{{ message.role | capitalize }}
 {{- ':' if message.content[0].type == 'image' else ': ' }}{% for part in message.content %}
-{%- if part.type == 'image' %}<image>{% else %}{{ part.text }}{% endif %}{% endfor %}{{ '<end_of_utterance>\n' }}{% endfor %}
+{%- if part.type in ('image', 'video') %}{{ '<' + part.type + '>' }}{% else %}{{ part.text }}{% endif %}{% endfor %}
+{{- '<end_of_utterance>\n' }}{% endfor %}
 {%- if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"""
 
 
@@ -137,15 +149,50 @@ def qwen3_vl(words):
     return _qwen(words, Qwen3VLForConditionalGeneration, Qwen3VLConfig, Qwen3VLProcessor, vision, rope, Qwen3VLVideoProcessor)
 
 
+CLIP = {"model_type": "clip_vision_model", "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+CLIP |= {"image_size": 28, "patch_size": 7, "projection_dim": 16, "initializer_factor": 10.0}
+SQUARE = {"size": {"shortest_edge": 28}, "crop_size": {"height": 28, "width": 28}}
+LAYOUT = {"patch_size": 7, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1, "chat_template": LLAVA_CHAT}
+PINPOINTS = [[28, 56], [56, 28], [56, 56], [28, 84]]
+
+
+def _llava_config(words, kind: type, **extra):
+    image, text = words.convert_tokens_to_ids("<image>"), _text(model_type="llama", **_ends(words))
+    return kind(vision_config=CLIP, text_config=text, image_token_index=image, image_seq_length=16, **extra)
+
+
 def llava(words):
-    vision = {"model_type": "clip_vision_model", "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
-    vision |= {"num_attention_heads": 2, "image_size": 28, "patch_size": 7, "projection_dim": 16, "initializer_factor": 10.0}
-    image = words.convert_tokens_to_ids("<image>")
-    text = _text(model_type="llama", **_ends(words))
-    config = LlavaConfig(vision_config=vision, text_config=text, image_token_index=image, image_seq_length=16)
-    pictures = CLIPImageProcessor(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})
-    layout = {"patch_size": 7, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
-    return LlavaForConditionalGeneration(config), LlavaProcessor(pictures, words, chat_template=LLAVA_CHAT, **layout)
+    model = LlavaForConditionalGeneration(_llava_config(words, LlavaConfig))
+    return model, LlavaProcessor(CLIPImageProcessor(**SQUARE), words, **LAYOUT)
+
+
+def vipllava(words):
+    """A family of no file of its own."""
+    model = VipLlavaForConditionalGeneration(_llava_config(words, VipLlavaConfig, vision_feature_layers=[-2, -1]))
+    return model, LlavaProcessor(CLIPImageProcessor(**SQUARE), words, **LAYOUT)
+
+
+def llava_next(words):
+    model = LlavaNextForConditionalGeneration(_llava_config(words, LlavaNextConfig, image_grid_pinpoints=PINPOINTS))
+    model.model.image_newline.data.normal_()
+    return model, LlavaNextProcessor(LlavaNextImageProcessor(**SQUARE, image_grid_pinpoints=PINPOINTS), words, **LAYOUT)
+
+
+def llava_onevision(words):
+    text = _text(model_type="qwen2", tie_word_embeddings=False, **_ends(words))
+    tokens = {f"{kind}_token_index": words.convert_tokens_to_ids(f"<{kind}>") for kind in ("image", "video")}
+    vision = CLIP | {"model_type": "siglip_vision_model", "vision_use_head": False}
+    places = {"image_grid_pinpoints": PINPOINTS}
+    # at most two tiles of tokens, so that more are made fewer
+    shape = {"vision_aspect_ratio": "anyres_max_2"}
+    model = LlavaOnevisionForConditionalGeneration(
+        LlavaOnevisionConfig(vision_config=vision, text_config=text, **tokens, **places, **shape)
+    )
+    model.model.image_newline.data.normal_()
+    square = {"size": {"height": 28, "width": 28}}
+    pictures, films = LlavaOnevisionImageProcessor(**square, **places), LlavaOnevisionVideoProcessor(**square)
+    layout = {"num_image_tokens": 16, "vision_feature_select_strategy": "full", "chat_template": LLAVA_CHAT}
+    return model, LlavaOnevisionProcessor(pictures, words, films, **layout, **shape)
 
 
 def _idefics(words, model_type: type, config_type: type):
@@ -181,9 +228,13 @@ def smolvlm(words):
 
 
 QWEN = (QWEN_TOKENS, "<|im_end|>", "<|endoftext|>")
+LLAVA = (LLAVA_TOKENS, "</s>", "<pad>")
 IDEFICS = (IDEFICS_TOKENS, "<end_of_utterance>", "<|im_end|>")
 FAMILIES: dict[str, tuple[Callable, tuple]] = {
-    "llava": (llava, (LLAVA_TOKENS, "</s>", "<pad>")),
+    "llava": (llava, LLAVA),
+    "vipllava": (vipllava, LLAVA),
+    "llava_next": (llava_next, LLAVA),
+    "llava_onevision": (llava_onevision, LLAVA),
     "qwen2_vl": (qwen2_vl, QWEN),
     "qwen2_5_vl": (qwen2_5_vl, QWEN),
     "qwen3_vl": (qwen3_vl, QWEN),
@@ -195,7 +246,7 @@ FAMILIES: dict[str, tuple[Callable, tuple]] = {
 def build(name: str, corpus: list[str] | None = None, seed: int = 0):
     """A tiny model in evaluation mode and its processor."""
     family, tokens = FAMILIES[name]
-    words = tokenizer(*tokens, corpus=corpus, **({"bos_token": "<s>"} if name == "llava" else {}))
+    words = tokenizer(*tokens, corpus=corpus, **({"bos_token": "<s>"} if tokens is LLAVA else {}))
     torch.manual_seed(seed)
     model, processor = family(words)
     return model.eval(), processor

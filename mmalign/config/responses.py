@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from mmalign.config.frames import FramesConfig
 from mmalign.config.guard import Guard
 from mmalign.config.run import Method, OutputDir, Seed, Train, TrainingConfig
 from mmalign.config.section import Section
@@ -49,9 +50,8 @@ class ResponseDataConfig(Section):
         None,
         description="folder for the reference's log-probabilities, which later epochs and other runs read; None = computed at each step",
     )
-    processor: dict[str, Any] = Field(
-        default_factory=dict, description="arguments of the model's processor, such as {max_pixels: 401408} or {num_frames: 16}"
-    )
+    frames: FramesConfig = Field(default_factory=FramesConfig, description="which frames of a film are looked at")
+    processor: dict[str, Any] = Field(default_factory=dict, description="arguments of the model's processor, such as {max_pixels: 401408}")
 
 
 class ResponseRunConfig(TrainingConfig):

@@ -1,7 +1,7 @@
 """Preferences among responses as a vision-language model reads them: opened, tokenized and packed in the loader."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -11,17 +11,21 @@ from torch.utils.data import Dataset
 
 from mmalign.data.digest import digest
 from mmalign.data.responses import ResponseExample
-from mmalign.data.responses.load import ResponseExamples
 from mmalign.errors import UserError
 from mmalign.images import open_image
 from mmalign.policy import Candidate, Labels
 from mmalign.training.order import generator
+from mmalign.training.response_views import mismatched, told
 from mmalign.vlm.batch import ResponseBatch, pack
 from mmalign.vlm.encode import EncodedPrompt, PromptEncoder, Response
 from mmalign.vlm.negatives import Make
+from mmalign.vlm.shown import FilmReader, Shown
 
-NUMBERS = {"chosen": 0, "rejected": 1}
+NUMBERS = {"chosen": 0, "rejected": 1, "own": 0}
 """Which of a row's responses a candidate has, by its name."""
+RESPONSES = {*NUMBERS, "contrast", "another"}
+PICTURES = {"image", "negative", "contrast"}
+"""What candidates of rows may be made of: contrasting pictures are a row's negatives, with a right response of their own."""
 SHRINK = 0.8
 """What the sides of a row's pictures are multiplied by until it fits."""
 SMALLEST = 56
@@ -52,6 +56,7 @@ class ResponseRows(Dataset):
         candidates: picture and response of each candidate; empty = every response under the row's own pictures.
         negatives: how pictures in place of the row's own are made; None = they are those of the data.
         seed: decides what is drawn for a row, once for all epochs.
+        films: which frames of films are looked at; None = eight of each, as a film.
     """
 
     def __init__(
@@ -64,25 +69,28 @@ class ResponseRows(Dataset):
         candidates: Sequence[Candidate] = (),
         negatives: Make | None = None,
         seed: int = 0,
+        films: FilmReader | None = None,
     ):
         self.examples, self.encoder, self.max_length, self.options = examples, encoder, max_length, dict(options or {})
-        self.keyed, self.candidates, self.negatives, self.seed = keyed, tuple(candidates), negatives, seed
+        self.keyed, self.candidates, self.negatives, self.seed, self.films = (
+            keyed,
+            tuple(candidates),
+            negatives,
+            seed,
+            films or FilmReader(),
+        )
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def digest(self) -> str:
         """Tells sets of preferences apart by their texts and labels, or by their source; pictures are not read."""
-        if isinstance(self.examples, ResponseExamples):
-            return digest(self.examples.digest(), self.max_length, self.options)
-        told = [[list(map(str, e.turns)), e.responses, e.phrases, e.preference, e.weight, e.scores] for e in self.examples]
-        return digest(told, self.max_length, self.options)
+        return digest(told(self.examples), self.max_length, self.options, astuple(self.films))
 
     def __getitem__(self, item: tuple[int, int]) -> ResponseRow:
         index, position = item
         example = self.examples[index]
-        groups = self._groups(example)
-        prompts = [self._fitting(example, self._pictures(example, picture, index), numbers) for picture, numbers in groups]
+        prompts = [self._fitting(example, self._shown(example, picture, index), said) for picture, said in self._groups(example, index)]
         # a row that cannot be made to fit takes part with no weight, so that the order of all others stays
         weight = example.weight if all(map(self._fits, prompts)) else 0.0
         if not weight:
@@ -90,43 +98,47 @@ class ResponseRows(Dataset):
         key = key_of(prompts) if self.keyed else ""
         return ResponseRow(tuple(prompts), labels_of(example, len(self.candidates)), weight, example.origin, position, key)
 
-    def _groups(self, example: ResponseExample) -> list[tuple[str, list[int]]]:
-        """The sets of pictures that are looked at, each with the numbers of the responses to it."""
+    def _groups(self, example: ResponseExample, index: int) -> list[tuple[str, list[Response]]]:
+        """The sets of pictures that are looked at, each with the responses to it."""
         if not self.candidates:
-            return [("image", list(range(len(example.responses))))]
-        return [(picture, [NUMBERS[one.response] for one in same]) for picture, same in groupby(self.candidates, lambda one: one.picture)]
+            return [("image", [spoken(example, number) for number in range(len(example.responses))])]
+        same = groupby(self.candidates, lambda one: one.picture)
+        return [(picture, [self._said(example, one.response, index) for one in those]) for picture, those in same]
 
-    def _pictures(self, example: ResponseExample, picture: str, index: int) -> list[Image.Image]:
+    def _said(self, example: ResponseExample, name: str, index: int) -> Response:
+        """The response of a candidate, by its name."""
+        if name == "another":
+            return spoken(mismatched(self.examples, index), 0)
+        return Response(example.contrast or "") if name == "contrast" else spoken(example, NUMBERS[name])
+
+    def _shown(self, example: ResponseExample, picture: str, index: int) -> Shown:
+        """The chat with its pictures and films, or others in their place."""
         made = picture == "negative" and self.negatives is not None
-        sources = example.negatives if picture == "negative" and not made else example.images
+        sources = example.images if picture == "image" or made else example.negatives
         images = [open_image(source, example.origin) for source in sources]
+        shown = self.films([self._plain(turn) for turn in example.turns], images, example.videos, example.origin)
         if not made:
-            return images
+            return shown
         drawn = generator(self.seed, "negative", index)
-        return [self.negatives(image, drawn) for image in images]
+        return shown.changed(lambda image: self.negatives(image, drawn))
 
     def _fits(self, prompt: EncodedPrompt) -> bool:
         return self.max_length is None or len(prompt) <= self.max_length
 
-    def _fitting(self, example: ResponseExample, images: Sequence[Image.Image], numbers: Sequence[int]) -> EncodedPrompt:
-        """The tokens of some of a row's responses, with the pictures made smaller while that helps."""
-        prompt = self._encoded(example, images, numbers)
-        while not self._fits(prompt) and images and min(min(image.size) for image in images) * SHRINK >= SMALLEST:
-            images = [
-                image.resize((round(image.width * SHRINK), round(image.height * SHRINK)), Image.Resampling.BICUBIC) for image in images
-            ]
-            smaller = self._encoded(example, images, numbers)
-            if len(smaller) == len(prompt):
+    def _fitting(self, example: ResponseExample, shown: Shown, said: Sequence[Response]) -> EncodedPrompt:
+        """The tokens of some responses, with the pictures made smaller while that helps."""
+        prompt = self._encoded(example, shown, said)
+        while not self._fits(prompt) and shown.smallest * SHRINK >= SMALLEST:
+            shown = shown.changed(smaller)
+            other = self._encoded(example, shown, said)
+            if len(other) == len(prompt):
                 break
-            prompt = smaller
+            prompt = other
         return prompt
 
-    def _encoded(self, example: ResponseExample, images: Sequence[Image.Image], numbers: Sequence[int]) -> EncodedPrompt:
-        phrases = example.phrases or ((),) * len(example.responses)
-        responses = [Response(example.responses[number], phrases[number]) for number in numbers]
-        turns = [self._plain(turn) for turn in example.turns]
+    def _encoded(self, example: ResponseExample, shown: Shown, said: Sequence[Response]) -> EncodedPrompt:
         try:
-            return self.encoder(turns, responses, images, [str(path) for path in example.videos], **self.options)
+            return self.encoder(shown.turns, said, shown.images, **(shown.given | self.options))
         except UserError as error:
             raise UserError(f"{example.origin}: {error}") from error
 
@@ -134,6 +146,16 @@ class ResponseRows(Dataset):
         """A turn whose texts say no control token: places of pictures are parts of their own."""
         parts = [part if part["type"] != "text" else part | {"text": self.encoder.plain(part["text"])} for part in turn["content"]]
         return {"role": turn["role"], "content": parts}
+
+
+def spoken(example: ResponseExample, number: int) -> Response:
+    """One of a row's responses, with its marked phrases."""
+    return Response(example.responses[number], example.phrases[number] if example.phrases else ())
+
+
+def smaller(image: Image.Image) -> Image.Image:
+    """A picture whose sides are a little shorter."""
+    return image.resize((round(image.width * SHRINK), round(image.height * SHRINK)), Image.Resampling.BICUBIC)
 
 
 def shortened(prompt: EncodedPrompt, length: int) -> EncodedPrompt:
@@ -156,11 +178,11 @@ def as_bytes(tensor: torch.Tensor) -> bytes:
 
 
 def labels_of(example: ResponseExample, candidates: int = 0) -> Labels:
-    """The labels of an example, as a batch of one; scores are those of the responses, where each is one candidate (0)."""
+    """The labels of an example, as a batch of one; scores are those of the responses, where each is one candidate (0), or of its own."""
     count = candidates or len(example.responses)
-    scores = None if example.scores is None or candidates else torch.tensor([example.scores])
+    scored = example.scores is not None and (not candidates or len(example.responses) == 1)
     ranks = torch.zeros(1, count, dtype=torch.long) if example.preference == 0.5 else torch.arange(count)[None]
-    return Labels(torch.tensor([example.preference]), ranks, scores)
+    return Labels(torch.tensor([example.preference]), ranks, torch.tensor([example.scores]) if scored else None)
 
 
 def collate(rows: Sequence[ResponseRow]) -> ResponseBatch:

@@ -1,6 +1,6 @@
 """A run that aligns a vision-language model: its parts, from the configuration."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,8 +20,9 @@ from mmalign.training.loop import Run
 from mmalign.training.order import derived_seed
 from mmalign.training.parts import Parts, batch_plan, binding
 from mmalign.training.remembered import RememberedReference
-from mmalign.training.response_rows import NUMBERS, ResponseRows, collate
+from mmalign.training.response_rows import PICTURES, RESPONSES, ResponseRows, collate
 from mmalign.training.response_trained import vlm_trainable
+from mmalign.training.response_views import taken
 from mmalign.vlm.encode import PromptEncoder
 from mmalign.vlm.family import VlmFamily
 from mmalign.vlm.negatives import MADE
@@ -47,7 +48,7 @@ def building(
     """
     objective = config.method.build()
     # mistakes in the data are told before gigabytes are loaded
-    examples = load(config) if examples is None else examples
+    examples = taken(objective, load(config) if examples is None else examples)
     check(objective, examples[0], config.data.negatives)
     family = pipelines.configured_vlm(config.vlm) if family is None else family
     family.model.to(accelerator.device)
@@ -61,6 +62,7 @@ def building(
         candidates=objective.candidates_of,
         negatives=MADE.get(config.data.negatives),
         seed=config.seed,
+        films=family.films(config.data.frames.count, config.data.frames.fps, config.data.frames.as_pictures),
     )
     plan = batch_plan(config, len(dataset), accelerator)
     told = digest(fingerprint([family.model]), config.train.mixed_precision, config.vlm.attention) if remember else ""
@@ -93,19 +95,15 @@ def check(objective: Objective, example: ResponseExample, negatives: str) -> Non
         negatives: how pictures in place of a row's own are found.
     """
     kind, count = type(objective).__name__, len(example.responses)
-    unknown = {one.response for one in objective.candidates_of} - NUMBERS.keys()
-    unknown |= {one.picture for one in objective.candidates_of} - {"image", "negative"}
+    unknown = {one.response for one in objective.candidates_of} - RESPONSES
+    unknown |= {one.picture for one in objective.candidates_of} - PICTURES
     if unknown:
         said = ", ".join(sorted(unknown))
         raise UserError(
             f"the method {kind} compares what rows of this kind do not have ({said}); choose another method, or other settings of it"
         )
-    if any(one.picture == "negative" for one in objective.candidates_of):
-        if not example.images:
-            raise UserError(f"{example.origin} has no picture, but {kind} compares pictures; choose another method or data")
-        if negatives == "given" and not example.negatives:
-            raise UserError(f"{example.origin} has no negative pictures, which {kind} compares; give them, or set data.negatives cropped")
-    wanted = range(2, 3) if objective.candidates_of else objective.candidates
+    check_pictures(kind, {one.picture for one in objective.candidates_of}, example, negatives)
+    wanted = range(2, 3) if objective.candidates_of and objective.takes == "rows" else objective.candidates
     if count not in wanted:
         number = str(wanted.start) if len(wanted) == 1 else f"{wanted.start} or more"
         raise UserError(f"{example.origin} has {count} responses, but {kind} compares {number}; choose another method or data")
@@ -113,6 +111,26 @@ def check(objective: Objective, example: ResponseExample, negatives: str) -> Non
         raise UserError(f"{example.origin} has responses without marked phrases, which {kind} looks at; mark them with <MASK> tags")
     if complaint := objective.complaint(example.scores):
         raise UserError(f"{example.origin}: {complaint}")
+
+
+def check_pictures(kind: str, pictures: Set[str], example: ResponseExample, negatives: str) -> None:
+    """Raises UserError where a row has not the pictures that a method compares.
+
+    Args:
+        kind: what the method is called.
+        pictures: which it compares.
+        negatives: how pictures in place of a row's own are found.
+    """
+    if not pictures - {"image"}:
+        return
+    made = "negative" in pictures and negatives != "given"
+    if not (example.images or (made and example.videos)):
+        raise UserError(f"{example.origin} has no picture, but {kind} compares pictures; choose another method or data")
+    if not made and not example.negatives:
+        remedy = "give them, or set data.negatives cropped" if "negative" in pictures else "give them, or choose another method"
+        raise UserError(f"{example.origin} has no negative pictures, which {kind} compares; {remedy}")
+    if "contrast" in pictures and example.contrast is None:
+        raise UserError(f"{example.origin} has no right response to its negative pictures, which {kind} compares; give a column contrast")
 
 
 def recompute(family: VlmFamily, wanted: bool) -> None:

@@ -5,6 +5,8 @@ import re
 import torch
 from torch import Tensor
 
+SEPARATOR = torch.tensor([[1.0, 0.0, 2.0, 1.0]])
+"""The area of a token that stands for no part of a picture: it lies to the right of it, so that no box holds any of it."""
 ROW_AND_COLUMN = re.compile(r"<row_(\d+)_col_(\d+)>")
 
 
@@ -12,6 +14,12 @@ def grid_cells(rows: int, columns: int) -> Tensor:
     """Tokens in a grid over the whole picture, row by row."""
     top, left = torch.meshgrid(torch.arange(rows) / rows, torch.arange(columns) / columns, indexing="ij")
     return torch.stack([left, top, left + 1 / columns, top + 1 / rows], -1).flatten(0, 1)
+
+
+def separated_cells(rows: int, columns: int) -> Tensor:
+    """Tokens in a grid over the whole picture with a separator after each row, whose area lies to the right of the picture."""
+    left, top, right, bottom = grid_cells(rows, columns + 1).unbind(-1)
+    return torch.stack([left * (columns + 1) / columns, top, right * (columns + 1) / columns, bottom], -1)
 
 
 def within(cells: Tensor, box: tuple[float, float, float, float]) -> Tensor:

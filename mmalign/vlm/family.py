@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from mmalign.errors import UserError
 from mmalign.vlm.batch import PREFIX, ResponseBatch
-from mmalign.vlm.cells import cropped_cells, grid_cells, padded_cells, tiled_cells
+from mmalign.vlm.cells import SEPARATOR, cropped_cells, grid_cells, padded_cells, separated_cells, tiled_cells
 from mmalign.vlm.encode import EncodedPrompt
+from mmalign.vlm.shown import FilmReader
 
 
 class VlmFamily:
@@ -50,6 +51,29 @@ class VlmFamily:
         if not any(layer.endswith(tuple(f".{target}" for target in wanted)) for layer, _ in decoder.named_modules()):
             return None
         return rf"{re.escape(f'model.{name}')}\..*\.({'|'.join(map(re.escape, wanted))})"
+
+    @property
+    def most_frames(self) -> int | None:
+        """Most frames of a film that the model takes; None = any number, or it takes no films."""
+        return getattr(getattr(self.processor, "video_processor", None), "max_frames", None)
+
+    def films(self, count: int = 8, fps: float | None = None, as_pictures: bool | None = None) -> FilmReader:
+        """How the model is shown films.
+
+        Args:
+            count: most frames of a film; the model's own limit holds too.
+            fps: frames per second of a film; None = ``count`` of every film.
+            as_pictures: give frames as several pictures; None = where the model takes no films.
+
+        Raises:
+            UserError: it takes no films, but should be given them.
+        """
+        own = getattr(self.processor, "video_processor", None) is not None
+        if not own and as_pictures is False:
+            raise UserError(f"{type(self.model).__name__} takes no films; leave data.frames.as_pictures out, and it gets pictures")
+        spread = not own if as_pictures is None else as_pictures
+        limit = count if spread else min(count, self.most_frames or count)
+        return FilmReader(limit, fps, spread)
 
     def look(self, vision: Mapping[str, Tensor]) -> dict[str, Any]:
         """What the vision tower makes of pictures and films, as the model's forward takes it in place of them.
@@ -117,8 +141,42 @@ class GridFamily(VlmFamily):
         return (padded_cells if getattr(self.processor.image_processor, "do_pad", False) else cropped_cells)(side, size)
 
 
+class AnyresFamily(GridFamily):
+    """Models of a square grid per picture, or of one over the whole picture and another over its tiles, such as LLaVA-NeXT and OneVision.
+
+    In the second, padding is left out and a separator follows each row. A picture that is not cut into tiles, as OneVision does where a
+    prompt has several, is a square with a separator at its end.
+    """
+
+    def cells(self, row: EncodedPrompt, index: int, size: tuple[int, int]) -> Tensor:
+        places = getattr(self.processor.image_processor, "image_grid_pinpoints", None)
+        if places is None:
+            return super().cells(row, index, size)
+        start, stop = row.spans[index]
+        tower = self.model.config.vision_config
+        side = tower.image_size // tower.patch_size
+        if stop - start == side * side + 1:
+            return torch.cat([padded_cells(side, size), SEPARATOR])
+        rows, columns = self._tiles(side, size, places)
+        return torch.cat([grid_cells(side, side), separated_cells(rows, columns)])
+
+    def _tiles(self, side: int, size: tuple[int, int], places: Sequence[Sequence[int]]) -> tuple[int, int]:
+        """Rows and columns of the grid over the tiles, as the processor counts them."""
+        from transformers.image_processing_utils import select_best_resolution
+
+        width, height = size
+        tile = self.model.config.vision_config.image_size
+        tall, wide = select_best_resolution([height, width], places)
+        tokens, rows = self.processor._get_unpadded_features(height, width, side, side, tall // tile, wide // tile)
+        return rows, tokens // rows
+
+
 class TiledFamily(VlmFamily):
     """Models that cut a picture into tiles and add the whole one, such as Idefics3 and SmolVLM."""
+
+    @property
+    def most_frames(self) -> int | None:
+        return getattr(getattr(self.processor, "video_processor", None), "num_frames", None)
 
     def cells(self, row: EncodedPrompt, index: int, size: tuple[int, int]) -> Tensor:
         start, stop = row.spans[index]

@@ -1,6 +1,7 @@
 """Alignment of vision-language models: runs on tiny models in the published formats, from files to an adapter that stock libraries read."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,9 +13,13 @@ from mmalign.config import ResponseRunConfig, from_mapping, load_training
 from mmalign.data.responses import ResponseExample
 from mmalign.data.responses.schema import spoken
 from mmalign.errors import UserError
+from mmalign.objectives.kto import KTO
 from mmalign.objectives.mdpo import MDPO
+from mmalign.objectives.symmpo import SymMPO
+from mmalign.pipelines import load_vlm
 from mmalign.training.log import read_metrics
 from mmalign.training.response_rows import ResponseRows, collate
+from mmalign.training.response_views import Singles, mismatched
 from mmalign.training.run import train
 from mmalign.vlm.encode import PromptEncoder
 from mmalign.vlm.negatives import MADE
@@ -199,13 +204,70 @@ def test_negatives_are_drawn_once_and_lie_beside_the_rows_own_pictures():
     [
         ("mdpo", "has no negative pictures, which MDPO compares; give them, or set data.negatives cropped"),
         ("rrpo", "has responses without marked phrases, which RRPO looks at"),
-        ("symmpo", "SymMPO compares what rows of this kind do not have"),
+        ("symmpo", "has no negative pictures, which SymMPO compares; give them, or choose another method"),
     ],
 )
 def test_a_method_that_asks_for_what_rows_do_not_have_is_refused(tmp_path, name, said):
     made = config(tmp_path, rows_file(tmp_path), tmp_path / "out")
     with pytest.raises(UserError, match=said):
         train(method(made, method=name))
+
+
+def contrasted():
+    """Rows with other pictures and what would be right under them."""
+    pictures = [tuple(picture(500 + 10 * i + k) for k in range(len(one.images))) for i, one in enumerate(examples())]
+    return [replace(one, negatives=seen, contrast="a small square") for one, seen in zip(examples(), pictures, strict=True)]
+
+
+def test_contrasting_pictures_have_a_response_of_their_own(tmp_path):
+    rows = ResponseRows(contrasted(), encoder(), candidates=SymMPO.candidates_of)
+    own, other = rows[1, 0].prompts
+    assert [len(prompt.responses) for prompt in (own, other)] == [3, 2]
+    assert torch.equal(own.responses[2], other.responses[0])
+    assert torch.equal(own.responses[0], other.responses[1])
+    assert not torch.equal(own.vision["pixel_values"], other.vision["pixel_values"])
+    base = tiny_vlms.make("qwen2_vl", tmp_path / "base")
+    made = config(base, "not read", tmp_path / "out", max_train_steps=2, train_batch_size=1)
+    out = train(method(made, method={"name": "symmpo", "beta": 0.5}), examples=contrasted())
+    # three pairs and two anchors at zero, of which the two pairs between pictures have half the weight
+    assert read_metrics(out / "metrics.jsonl")[0]["loss"] == pytest.approx(4 * 0.693147, abs=1e-3)
+
+
+def test_pairs_are_taken_apart_and_compared_with_a_response_to_another_prompt(tmp_path):
+    rows = Singles(examples())
+    assert [rows[i].responses for i in (2, 3)] == [("yes",), ("no",)]
+    assert [rows[i].scores for i in (2, 3)] == [(1.0,), (0.0,)]
+    assert [mismatched(rows, i).responses for i in (0, 1, 6, 7)] == [("yes",), ("no",), ("the red circle",), ("a blue square",)]
+    singles = ResponseRows(rows, encoder(), candidates=KTO().candidates_of)
+    batch = collate([singles[i, i] for i in (0, 1)])
+    assert batch.shape[:2] == (2, 2)
+    assert batch.labels.scores[:, 0].tolist() == [1.0, 0.0]
+    base = tiny_vlms.make("qwen2_vl", tmp_path / "base")
+    out = train(method(config(base, "not read", tmp_path / "out", max_train_steps=8), method="kto"), examples=examples())
+    metrics = read_metrics(out / "metrics.jsonl")
+    assert metrics[0]["loss"] == pytest.approx(0.5, abs=1e-4)
+    assert metrics[-1]["loss"] < metrics[0]["loss"]
+
+
+def test_rows_about_one_thing_have_no_other_prompt():
+    with pytest.raises(UserError, match="no row has another prompt than row 0"):
+        mismatched([examples()[0]] * 3, 0)
+
+
+@pytest.mark.parametrize(("name", "seen"), [("qwen2_vl", "pixel_values_videos"), ("llava", "pixel_values")])
+def test_films_are_read_as_the_model_takes_them(name, seen):
+    model, processor = tiny_vlms.build(name)
+    frames = tuple(picture(i, 56, 56) for i in range(6))
+    example = ResponseExample((spoken("user", "<video>Which is red?"),), ("yes", "no"), videos=(frames,), origin="row 5")
+    reader = load_vlm(model, processor).films(count=4)
+    rows = ResponseRows([example], PromptEncoder(processor), films=reader, keyed=True)
+    (prompt,) = rows[0, 0].prompts
+    assert seen in prompt.vision
+    assert len(prompt.spans) == (1 if name == "qwen2_vl" else 4)
+    fewer = ResponseRows([example], PromptEncoder(processor), films=replace(reader, count=2), keyed=True)
+    assert rows.digest() != fewer.digest()
+    assert rows[0, 0].key != fewer[0, 0].key
+    assert rows[0, 0].key == rows[0, 3].key
 
 
 def encoder():

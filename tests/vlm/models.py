@@ -21,10 +21,6 @@ def picture(seed: int, height: int = 40, width: int = 60) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-def film(seed: int, frames: int = 4, side: int = 56) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (frames, side, side, 3), dtype=np.uint8)
-
-
 def turns(question: str, pictures: int = 0, films: int = 0) -> list[dict]:
     places = [{"type": "image"}] * pictures + [{"type": "video"}] * films
     return [{"role": "user", "content": [*places, {"type": "text", "text": question}]}]

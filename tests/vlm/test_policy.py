@@ -7,13 +7,14 @@ import torch
 
 from mmalign.policy import TokenPolicy
 from mmalign.vlm import token_logps as token_logps_module
+from mmalign.vlm.films import Film
 from mmalign.vlm.policy import VlmPolicy
+from mmalign.vlm.shown import Shown
 from mmalign.vlm.token_logps import token_kls, token_logps
-from tests.vlm.models import chat, film, picture, turns
+from tests.vlm.models import chat, picture, turns
 
 TWO = (turns("Which is red?", 2), ["the red circle", "a blue square at the top", "no"], [picture(0), picture(1, 90, 30)])
 ONE = (turns("Rate the image on a scale from 1 to 5.", 1), ["Final Score: 3", "3", "I do not know"], [picture(2, 50, 50)])
-AS_IT_IS = {"do_sample_frames": False}
 NONE = (turns("Which is red?"), ["the circle", "both are", "yes or no"], [])
 
 
@@ -84,11 +85,16 @@ def test_it_is_a_token_policy(qwen):
     assert isinstance(qwen.policy, TokenPolicy)
 
 
-def test_films_are_read_at_their_own_positions(qwen):
-    question, said = turns("Which is red?", 0, 1), ["the red circle", "no"]
-    logps, mask = qwen.policy.token_logps(qwen.policy.prepare(qwen.batch([[(question, said, [])]], 2, videos=[film(0)], **AS_IT_IS)))
+def test_films_are_read_at_their_own_positions(vlm):
+    """By every family that takes them, two in a prompt, with the times of their frames."""
+    if getattr(vlm.processor, "video_processor", None) is None:
+        pytest.skip("it takes no films")
+    question, said = turns("Which is red?", 0, 2), ["the red circle", "no"]
+    films = tuple(Film(tuple(picture(10 * seed + i, 56, 56) for i in range(4)), (0.5, 1.5, 2.5, 3.5), 4.0) for seed in range(2))
+    given = Shown(question, (), films).given
+    logps, mask = vlm.policy.token_logps(vlm.policy.prepare(vlm.batch([[(question, said, [])]], 2, **given)))
     for k, answer in enumerate(said):
-        expected = alone(qwen, question, answer, videos=[[film(0)]], **AS_IT_IS)
+        expected = alone(vlm, question, answer, **given | {"videos": [given["videos"]]})
         torch.testing.assert_close(logps[0, k][mask[0, k]].double(), expected, rtol=0, atol=1e-5)
 
 

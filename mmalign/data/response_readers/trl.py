@@ -4,13 +4,16 @@ from dataclasses import dataclass
 
 from mmalign.data.responses.reader import ResponseReader, films, pictures
 from mmalign.data.responses.schema import ResponseExample, Turn, messages, said, spoken, with_places
-from mmalign.data.rows import Row
+from mmalign.data.rows import Row, absent
 from mmalign.errors import UserError
 
 
 @dataclass(frozen=True)
 class Trl(ResponseReader):
-    """Without a prompt, chosen and rejected are whole chats that differ in their last message. ``prompt="question"`` reads RLAIF-V."""
+    """Without a prompt, chosen and rejected are whole chats that differ in their last message. ``prompt="question"`` reads RLAIF-V.
+
+    ``contrast`` is the right answer under ``rejected_images``, where a method asks for it.
+    """
 
     prompt: str | None = "prompt"
     chosen: str = "chosen"
@@ -18,6 +21,7 @@ class Trl(ResponseReader):
     images: str = "images"
     image: str = "image"
     negatives: str = "rejected_images"
+    contrast: str = "contrast"
     videos: str = "videos"
     weight: str = "weight"
 
@@ -34,9 +38,14 @@ class Trl(ResponseReader):
             images=images,
             videos=videos,
             negatives=pictures(row, self.negatives),
+            contrast=self._contrast(row),
             weight=row.weight(self.weight),
             origin=row.origin,
         )
+
+    def _contrast(self, row: Row) -> str | None:
+        value = row.cells.get(self.contrast)
+        return None if absent(value) or value in ("", [], ()) else said(value, row.origin, self.contrast)
 
     def _turns(self, row: Row) -> tuple[Turn, ...]:
         if self.prompt is None:

@@ -1,6 +1,7 @@
 """What a reader of responses is: the columns of one format, and what they say."""
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,18 +40,24 @@ def pictures(row: Row, *columns: str) -> tuple[ImageSource, ...]:
     return ()
 
 
-def films(row: Row, *columns: str) -> tuple[Path, ...]:
-    """The films of the first of some columns that is not empty: paths.
+def films(row: Row, *columns: str) -> tuple[Path | tuple[ImageSource, ...], ...]:
+    """The films of the first of some columns that is not empty: paths of files or folders, or lists of frames.
 
     Raises:
-        UserError: a cell holds no path.
+        UserError: a cell holds something else.
     """
     for column in columns:
         value = row.cells.get(column)
         if absent(value) or value in ("", [], ()):
             continue
         values: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
-        if not all(isinstance(one, str | Path) for one in values):
-            raise UserError(f"{row.origin}: column {column!r} holds no path of a film; correct the row or leave it out")
-        return tuple((row.folder or Path()) / one for one in values)
+        return tuple(_film(row, column, one) for one in values)
     return ()
+
+
+def _film(row: Row, column: str, value: Any) -> Path | tuple[ImageSource, ...]:
+    if isinstance(value, list | tuple):
+        return replace(row, cells={column: value}).images(column)
+    if not isinstance(value, str | Path):
+        raise UserError(f"{row.origin}: column {column!r} holds no path of a film, nor its frames; correct the row or leave it out")
+    return (row.folder or Path()) / value

@@ -27,10 +27,11 @@ class ResponseExample:
     Attributes:
         turns: the chat up to the user's last turn, with a place for each picture and film.
         images: pictures in the order of their places.
-        videos: films in the order of their places: files, or folders of frames.
+        videos: films in the order of their places: files, folders of frames, or frames.
         responses: K texts.
         phrases: for each response the phrases that methods such as RRPO look at, in order; empty where none are marked.
         negatives: pictures that stand in for ``images`` where a method compares pictures; empty where there are none.
+        contrast: the right response under ``negatives``, for methods that ask what other pictures would have called for; None = unknown.
         scores, weight, user_id, origin, preference: as in ``Example``.
 
     Raises:
@@ -40,9 +41,10 @@ class ResponseExample:
     turns: tuple[Turn, ...]
     responses: tuple[str, ...]
     images: tuple[ImageSource, ...] = ()
-    videos: tuple[Path, ...] = ()
+    videos: tuple[Path | tuple[ImageSource, ...], ...] = ()
     phrases: tuple[tuple[Span, ...], ...] = ()
     negatives: tuple[ImageSource, ...] = ()
+    contrast: str | None = None
     scores: tuple[float, ...] | None = None
     weight: float = 1.0
     user_id: str | None = None
@@ -60,8 +62,7 @@ class ResponseExample:
                 raise UserError(
                     f"{where}: the prompt has {places} places for {kind}s, but there are {len(given)}; correct the row or leave it out"
                 )
-        if self.negatives and len(self.negatives) != len(self.images):
-            raise UserError(f"{where}: {len(self.negatives)} negatives for {len(self.images)} images; give one for each, or none")
+        self._check_negatives(where)
         for name, given in (("phrases", self.phrases or None), ("scores", self.scores)):
             if given is not None and len(given) != len(self.responses):
                 raise UserError(f"{where}: {len(self.responses)} responses but {name} of {len(given)}; give them for each response")
@@ -69,6 +70,12 @@ class ResponseExample:
             raise UserError(f"{where}: the weight is {self.weight}; give a number above 0, or leave the row out")
         if not 0.5 <= self.preference <= 1:
             raise UserError(f"{where}: the preference is {self.preference}; give 0.5 to 1, with the preferred response first")
+
+    def _check_negatives(self, where: str) -> None:
+        if self.negatives and len(self.negatives) != len(self.images):
+            raise UserError(f"{where}: {len(self.negatives)} negatives for {len(self.images)} images; give one for each, or none")
+        if self.contrast is not None and not (self.contrast.strip() and self.negatives):
+            raise UserError(f"{where}: a response to other pictures is empty, or there are no such pictures; give both, or neither")
 
 
 def count_places(turns: Sequence[Turn], kind: str) -> int:
