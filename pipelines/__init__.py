@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import diffusers
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
+from safetensors import SafetensorError
 
 from mmalign import plugins
 from mmalign.config import ModelConfig, VlmConfig
@@ -128,7 +129,7 @@ def open_pipeline(
         empty = {name: None for name, value in index.items() if value == [None, None]}
         _reach_moved(index)
         return kind.from_pretrained(place, dtype=number, **empty | given | dict(parts or {}))
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         hint = "; its files are the fp16 variant: set variant fp16" if any(Path(place).glob("*/*.fp16.*")) and variant is None else ""
         raise UserError(f"cannot load a pipeline from {source}: {str(error).splitlines()[0]}{hint}") from error
 

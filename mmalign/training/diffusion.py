@@ -55,10 +55,10 @@ def building(
     wanted = draws_of_run(dataset, plan, config.train.max_train_steps)
     missing = len(missing_errors(dataset, ready.caches.errors, wanted))
     trained = _trainable(ready, missing, give_back=pipe is not None)
+    reference = _reference(ready, trained)
     try:
         if config.train.gradient_checkpointing:
             family.denoiser.enable_gradient_checkpointing()
-        reference = _reference(ready, trained)
         policy = DiffusionPolicy(family, trained.module, reference, accelerator.autocast, objective.independent_noise)
         run = Run(accelerator, config.train, policy, objective, trained, plan, output_dir, _settings(ready, plan))
         validation = Validation(run, family, config.validation)
