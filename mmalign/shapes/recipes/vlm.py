@@ -1,6 +1,6 @@
 """A LLaVA-type model of the world: a CLIP vision tower, a projector and a Llama, trained from scratch on questions with known answers.
 
-It learns to see, to answer about one picture, then about several and about clips. In the last stage over half of the answers about one
+It learns to see, to answer about one picture, then about several and about clips. In the last three stages over half of the answers about one
 of several pictures are about the next one, and over half of the descriptions of clips have two wrong words: so it answers well about one
 picture, mixes several up and makes things up, though it could know better. What is left to alignment is what MIA-DPO and RRPO are about.
 """
@@ -96,6 +96,8 @@ STAGES = (
     Stage(900, 2.5e-3, Mix(0.35, 0.45, 0.05, 0.15)),
     Stage(600, 2.5e-3, Mix(0.15, 0.55, 0.1, 0.2), turns=5),
     Stage(150, 1.5e-3, Mix(0.25, 0.45, 0.05, 0.25), turns=5, mixed_up=0.56),
+    Stage(90, 1.5e-3, Mix(0.3, 0.15, 0.05, 0.5), turns=5, mixed_up=0.65),
+    Stage(50, 1.5e-3, Mix(0.4, 0.0, 0.0, 0.6), turns=5, mixed_up=0.75),
 )
 
 
