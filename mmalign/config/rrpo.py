@@ -16,11 +16,6 @@ class RrpoOptions(Section):
     """How films are spoiled, which answers count as wrong, and how the phrases that differ are found."""
 
     frames: int = Field(16, ge=1, description="pictures of a film that are looked at, evenly spaced; of fewer all (published: 16)")
-    shown_as: Literal["auto", "pictures", "film"] = Field(
-        "auto",
-        description="how a model sees the frames: as a film, where the row is one and the processor takes films, or as pictures; rows keep "
-        "the film's path, or the clean frames",
-    )
     mask_share: tuple[float, float] = Field(
         (0.25, 0.5),
         description="smallest and largest share of a frame's area that is covered, in all frames alike (published: 0.25 to 0.5)",

@@ -1,10 +1,7 @@
-"""Questions about frames as a model is asked them: as pictures in their places, or as a film."""
+"""Questions about frames as a model is asked them: as pictures in their places, or as a film where the row is one."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import numpy as np
-from PIL import Image
 
 from mmalign.config.rrpo import RrpoOptions
 from mmalign.data.responses.schema import Turn, count_places, spoken, with_places
@@ -12,43 +9,50 @@ from mmalign.factory.questions import Asked
 from mmalign.vlm.answer import answers
 from mmalign.vlm.encode import PromptEncoder
 from mmalign.vlm.family import VlmFamily
+from mmalign.vlm.films import Film
+from mmalign.vlm.shown import Shown, spread
 
 
 class Asker:
-    """Asks a model about frames, greedily, and gives its words.
+    """Asks a model about frames, greedily, and gives its words. A model that takes no films sees their frames as pictures.
 
     Args:
         family: the model.
-        options: how it sees frames.
+        options: how it is asked.
+
+    Attributes:
+        count: most frames that it is shown.
     """
 
     def __init__(self, family: VlmFamily, options: RrpoOptions):
         self._family, self._options = family, options
         self._encoder = PromptEncoder(family.processor)
-        self._films = getattr(family.processor, "video_processor", None) is not None
+        reader = family.films(options.frames)
+        self.count, self._as_pictures = reader.count, reader.as_pictures
 
-    def as_film(self, asked: Asked) -> bool:
-        """Whether the model sees a row's frames as a film."""
-        return shown_as_film(asked, self._options, self._films)
-
-    def __call__(self, rows: Sequence[Asked], frames: Sequence[Sequence[Image.Image]]) -> list[str]:
+    def __call__(self, rows: Sequence[Asked], films: Sequence[Film]) -> list[str]:
         """What the model says of each row's frames; those that are films are asked apart from those that are pictures."""
+        shown = [self._shown(asked, film) for asked, film in zip(rows, films, strict=True)]
         said: dict[int, str] = {}
         for film in (False, True):
-            places = [place for place, asked in enumerate(rows) if self.as_film(asked) == film]
+            places = [place for place, one in enumerate(shown) if bool(one.films) == film]
             if places:
-                texts = self._said([rows[place] for place in places], [frames[place] for place in places], film)
-                said |= dict(zip(places, texts, strict=True))
+                said |= dict(zip(places, self._said([shown[place] for place in places]), strict=True))
         return [said[place] for place in range(len(rows))]
 
-    def _said(self, rows: Sequence[Asked], frames: Sequence[Sequence[Image.Image]], film: bool) -> list[str]:
-        chats = [[self._plain(turn) for turn in turns_of(asked, len(few), film)] for asked, few in zip(rows, frames, strict=True)]
-        if film:
-            films = [[np.stack([np.asarray(frame) for frame in few])] for few in frames]
-            told = {**self._options.processor, "do_sample_frames": False}
-            prompts = self._encoder.prompts(chats, [()] * len(rows), films, **told)
-        else:
-            prompts = self._encoder.prompts(chats, frames, **self._options.processor)
+    def _shown(self, asked: Asked, film: Film) -> Shown:
+        turns = [self._plain(turn) for turn in turns_of(asked, len(film.frames))]
+        if not asked.videos:
+            return Shown(turns, film.frames)
+        return Shown(*spread(turns, (), [film])) if self._as_pictures else Shown(turns, (), (film,))
+
+    def _said(self, shown: Sequence[Shown]) -> list[str]:
+        chats, images = [one.turns for one in shown], [one.images for one in shown]
+        given: dict[str, Any] = {**self._options.processor}
+        if any(one.films for one in shown):
+            given |= {"video_metadata": [[film.metadata for film in one.films] for one in shown], "do_sample_frames": False}
+        films = [[list(film.frames) for film in one.films] for one in shown]
+        prompts = self._encoder.prompts(chats, images, films, **given)
         return [answer.text.strip() for answer in answers(self._family, prompts, self._options.max_new_tokens)]
 
     def _plain(self, turn: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,23 +60,15 @@ class Asker:
         return {"role": turn["role"], "content": parts}
 
 
-def shown_as_film(asked: Asked, options: RrpoOptions, films: bool) -> bool:
-    """Whether a row's frames are a film to the model.
-
-    Args:
-        films: whether the model's processor takes films.
-    """
-    return bool(asked.videos) and films if options.shown_as == "auto" else options.shown_as == "film"
-
-
-def turns_of(asked: Asked, frames: int, film: bool) -> tuple[Turn, ...]:
+def turns_of(asked: Asked, frames: int) -> tuple[Turn, ...]:
     """The chat, as training reads it from the row that is written."""
-    return with_places((spoken("user", question_of(asked, frames, film)),), 0 if film else frames, int(film))
+    films = len(asked.videos)
+    return with_places((spoken("user", question_of(asked, frames)),), 0 if films else frames, films)
 
 
-def question_of(asked: Asked, frames: int, film: bool) -> str:
-    """The question with marks for frames where the data have one for each; else without, so that what is shown comes first."""
+def question_of(asked: Asked, frames: int) -> str:
+    """The question with marks for pictures where the data have one for each; else without, so that what is shown comes first."""
     marked = spoken("user", asked.prompt) if asked.prompt else None
-    if marked is not None and not film and count_places((marked,), "image") == frames:
+    if marked is not None and not asked.videos and count_places((marked,), "image") == frames:
         return asked.prompt
-    return f"\n{asked.question}" if not film else asked.question
+    return f"\n{asked.question}"

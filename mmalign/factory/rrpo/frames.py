@@ -1,60 +1,45 @@
-"""The frames of a row: pictures, a folder of them, or a film that is decoded."""
+"""The frames of a row: its pictures, or those of its film that are looked at."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from PIL import Image
 
 from mmalign.errors import UserError
 from mmalign.factory.questions import Asked
-from mmalign.images import ImageSource, open_image
+from mmalign.images import ImageSource
+from mmalign.vlm.films import Film, evenly, read_film
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+@dataclass(frozen=True)
+class Frames:
+    """What is seen of a row.
+
+    Attributes:
+        film: frames with their times.
+        sources: what the frames are opened from where the row has pictures; empty where it has a film, whose path it keeps.
+    """
+
+    film: Film
+    sources: tuple[ImageSource, ...] = ()
+
+    @property
+    def images(self) -> tuple[Image.Image, ...]:
+        return self.film.frames
+
+    def spoiled(self, images: list[Image.Image]) -> Film:
+        """The film with other frames at the same times."""
+        return replace(self.film, frames=tuple(images))
 
 
-def sources_of(asked: Asked, count: int) -> tuple[ImageSource, ...]:
-    """What the frames are opened from, evenly spaced where there are more than wanted.
+def frames_of(asked: Asked, count: int) -> Frames:
+    """The frames of a row, evenly spaced where there are more than wanted.
 
     Raises:
-        UserError: there are none, there are several films, or the film cannot be decoded.
+        UserError: there are none, there are several films, or the film cannot be read.
     """
     if len(asked.videos) > 1:
         raise UserError(f"{asked.origin} has {len(asked.videos)} films; give rows with one")
-    if not asked.videos:
-        return tuple(evenly(asked.images, count))
-    place = asked.videos[0]
-    if not place.is_dir():
-        return tuple(decoded(place, count))
-    files = sorted(path for path in place.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not files:
-        raise UserError(f"{place} ({asked.origin}) holds no pictures; give a film, or a folder of its frames")
-    return tuple(evenly(files, count))
-
-
-def opened(sources: Sequence[ImageSource], origin: str) -> list[Image.Image]:
-    """Frames, of the size of the first. Raises UserError where one is broken."""
-    frames = [open_image(source, origin) for source in sources]
-    return [frame if frame.size == frames[0].size else frame.resize(frames[0].size, Image.Resampling.BICUBIC) for frame in frames]
-
-
-def evenly(items: Sequence, count: int) -> list:
-    """So many items, from the middle of as many equal parts; all where there are no more.
-
-    >>> evenly(range(8), 4)
-    [1, 3, 5, 7]
-    """
-    if len(items) <= count:
-        return list(items)
-    return [items[(2 * part + 1) * len(items) // (2 * count)] for part in range(count)]
-
-
-def decoded(path: Path, count: int) -> list[Image.Image]:
-    """Frames of a film's file. Raises UserError where it cannot be decoded."""
-    from transformers.video_utils import load_video
-
-    try:
-        frames, _ = load_video(str(path), num_frames=count)
-    except Exception as error:  # decoders raise anything
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise UserError(f"the film {path} cannot be decoded ({reason}); install av, or give a folder of its frames") from error
-    return [Image.fromarray(frame) for frame in frames]
+    if asked.videos:
+        return Frames(read_film(asked.videos[0], count, origin=asked.origin))
+    sources = tuple(evenly(asked.images, count))
+    return Frames(read_film(sources, count, origin=asked.origin), sources)

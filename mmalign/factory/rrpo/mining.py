@@ -5,25 +5,23 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from random import Random
 
-from PIL import Image
-
 from mmalign.config.rrpo import RrpoOptions
 from mmalign.data.responses import ResponseExample
 from mmalign.errors import UserError
 from mmalign.factory.questions import Asked
-from mmalign.factory.rrpo.asking import Asker, shown_as_film, turns_of
-from mmalign.factory.rrpo.frames import opened, sources_of
+from mmalign.factory.rrpo.asking import Asker, turns_of
+from mmalign.factory.rrpo.frames import Frames, frames_of
 from mmalign.factory.rrpo.judged import contact, says_wrong
 from mmalign.factory.rrpo.perturb import perturbed
 from mmalign.factory.rrpo.phrases import Pair, paired
 from mmalign.factory.rrpo.rewrite import Rewriter
 from mmalign.factory.rrpo.verdict import Form, form_of, is_wrong
-from mmalign.images import ImageSource
 from mmalign.prefetch import prefetch
 from mmalign.reward import Reward
 from mmalign.training.order import derived_seed
 from mmalign.vlm.edits import plain
 from mmalign.vlm.family import VlmFamily
+from mmalign.vlm.films import Film
 
 RIGHT = "the model was right"
 UNTOLD = "nothing says whether it is wrong"
@@ -47,11 +45,10 @@ class Mined:
         number: of the row.
         asked: the row.
         form: what kind of answer it asks for.
-        sources: what its frames are opened from; empty where they cannot be.
-        frames, seen: the frames, and as the model saw them when it said so; empty where it was not asked.
+        frames: its film or its pictures; None where they cannot be read.
+        seen: the film as the model saw it when it said so; None where it was not asked.
         said: the model's own words, or those that the row gave.
         pair: the right answer and the wrong one with their phrases; None where there is none.
-        film: whether the model sees a film rather than pictures.
         reason: why it is not kept; None = it is.
         detail: what an error said.
     """
@@ -59,12 +56,10 @@ class Mined:
     number: int
     asked: Asked
     form: Form = "open"
-    sources: tuple[ImageSource, ...] = ()
-    frames: tuple[Image.Image, ...] = ()
-    seen: tuple[Image.Image, ...] = ()
+    frames: Frames | None = None
+    seen: Film | None = None
     said: str = ""
     pair: Pair | None = None
-    film: bool = False
     reason: str | None = None
     detail: str = ""
 
@@ -75,9 +70,10 @@ class Mined:
     def example(self) -> ResponseExample:
         """The preference, as training takes it: under the film as it was."""
         assert self.pair is not None
-        shown = {"videos": self.asked.videos} if self.film else {"images": tuple(self.sources)}
-        turns = turns_of(self.asked, len(self.sources), self.film)
-        return ResponseExample(turns, (self.pair.chosen, self.pair.rejected), phrases=self.pair.spans, origin=self.asked.origin, **shown)
+        assert self.frames is not None
+        told = {"phrases": self.pair.spans, "origin": self.asked.origin}
+        turns, said = turns_of(self.asked, len(self.frames.images)), (self.pair.chosen, self.pair.rejected)
+        return ResponseExample(turns, said, images=self.frames.sources, videos=self.asked.videos, **told)
 
 
 @dataclass(frozen=True)
@@ -133,6 +129,7 @@ class Miner:
     ):
         self._rows, self.options, self._helpers, self._given, self._workers = rows, options, helpers, given, workers
         self._asker = None if family is None else Asker(family, options)
+        self._count = options.frames if self._asker is None else self._asker.count
 
     def mined(self, numbers: Sequence[int]) -> Iterator[Mined]:
         """What becomes of rows, in order; neighbors of ``options.batch_size`` are answered together."""
@@ -148,15 +145,13 @@ class Miner:
             return Mined(number, Asked("", "", origin=f"row {number}"), reason="the row cannot be read", detail=str(error))
         if not asked.question or not asked.answer:
             return Mined(number, asked, reason="no question or no answer")
-        form = form_of(asked.question, asked.answer)
-        film = shown_as_film(asked, self.options, True) if self._asker is None else self._asker.as_film(asked)
-        one = Mined(number, asked, form, film=film)
+        one = Mined(number, asked, form_of(asked.question, asked.answer))
+        if not asked.images and not asked.videos:
+            return replace(one, reason="no film and no pictures")
         try:
-            one = replace(one, sources=sources_of(asked, self.options.frames))
-            one = replace(one, frames=tuple(opened(one.sources, asked.origin)))
+            return replace(one, frames=frames_of(asked, self._count), said=self._told(asked))
         except (UserError, OSError) as error:
             return replace(one, reason="a frame cannot be opened", detail=str(error))
-        return replace(one, said=self._told(asked)) if one.frames else replace(one, reason="no film and no pictures")
 
     def _told(self, asked: Asked) -> str:
         """The wrong answer that a row has; empty where it has none."""
@@ -176,9 +171,14 @@ class Miner:
     def _asked(self, batch: Sequence[Mined], attempt: int) -> list[Mined]:
         if self._asker is None:
             return [replace(one, reason="no wrong answer, and no model to give one") for one in batch]
-        seen = [replace(one, seen=tuple(perturbed(one.frames, self.options, self._draw(one, attempt)))) for one in batch]
-        said = self._asker([one.asked for one in seen], [one.seen for one in seen])
-        return self._rewritten([self._judged(replace(one, said=text)) for one, text in zip(seen, said, strict=True)])
+        seen = [self._spoiled(one, attempt) for one in batch]
+        said = self._asker([one.asked for one in batch], seen)
+        told = zip(batch, seen, said, strict=True)
+        return self._rewritten([self._judged(replace(one, seen=film, said=text)) for one, film, text in told])
+
+    def _spoiled(self, one: Mined, attempt: int) -> Film:
+        assert one.frames is not None
+        return one.frames.spoiled(perturbed(one.frames.images, self.options, self._draw(one, attempt)))
 
     def _draw(self, one: Mined, attempt: int) -> Random:
         return Random(derived_seed(self.options.seed, "rrpo", one.number, attempt))
@@ -195,8 +195,9 @@ class Miner:
 
     def _open_wrong(self, one: Mined) -> bool | None:
         if self._helpers.judges:
+            assert one.frames is not None
             told = (one.asked.question, one.asked.answer, one.said)
-            return says_wrong(self._helpers.judges, contact(one.frames), *told, self.options.judge_gap)
+            return says_wrong(self._helpers.judges, contact(one.frames.images), *told, self.options.judge_gap)
         if self._helpers.rewriter is not None:
             return True  # it finds out itself
         return True if self.options.open_answers == "differs" else None

@@ -37,7 +37,7 @@ class Tally:
         if one.detail and len(self.named) < NAMED:
             self.named.append(one.detail)
         alike = sum(other["form"] == one.form and other["reason"] == one.reason for other in self.shown)
-        if one.frames and one.said and alike < shown:
+        if one.frames is not None and one.said and alike < shown:
             self.shown.append(_shown(one))
 
     def metadata(self) -> dict[bytes, bytes]:
@@ -85,13 +85,14 @@ def _shares(one: Mined) -> tuple[float, float]:
 
 
 def _shown(one: Mined) -> dict[str, Any]:
-    step = -(-len(one.frames) // STRIP)
+    assert one.frames is not None
+    step = -(-len(one.frames.images) // STRIP)
     pair = one.pair
     return {
         "form": one.form,
         "reason": one.reason,
-        "frames": uri(strip(one.frames[::step])),
-        "seen": uri(strip(one.seen[::step])) if one.seen else None,
+        "frames": uri(strip(one.frames.images[::step])),
+        "seen": None if one.seen is None else uri(strip(one.seen.frames[::step])),
         "question": one.asked.question,
         "chosen": one.asked.answer if pair is None else pair.chosen,
         "rejected": one.said if pair is None else pair.rejected,

@@ -1,5 +1,8 @@
 """What becomes of answers: rules, judges, a text model, wrong answers that are there already, and further attempts."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
@@ -8,7 +11,6 @@ from mmalign.config.rrpo import RrpoOptions
 from mmalign.factory.questions import Asked
 from mmalign.factory.rrpo import Helpers, Miner, mine, mining
 from mmalign.factory.rrpo.asking import question_of
-from mmalign.factory.rrpo.frames import evenly
 from mmalign.factory.rrpo.judged import contact
 from mmalign.factory.rrpo.rewrite import Rewriter
 
@@ -29,13 +31,12 @@ def answering(monkeypatch):
         queue = list(said)
 
         class Told:
+            count = 16
+
             def __init__(self, family, options): ...
 
-            def as_film(self, row):
-                return False
-
-            def __call__(self, rows, frames):
-                seen.append(frames)
+            def __call__(self, rows, films):
+                seen.append([film.frames for film in films])
                 return [queue.pop(0) for _ in rows]
 
         monkeypatch.setattr(mining, "Asker", Told)
@@ -165,21 +166,19 @@ def test_a_row_is_spoiled_alike_wherever_a_run_begins(answering):
     seen = answering(*["blue"] * 6)
     whole = list(Miner("a model", rows, RrpoOptions(batch_size=2)).mined(range(4)))
     last = list(Miner("a model", rows, RrpoOptions(batch_size=2)).mined(range(2, 4)))
-    assert [[f.tobytes() for f in one.seen] for one in last] == [[f.tobytes() for f in one.seen] for one in whole[2:]]
+    assert [[f.tobytes() for f in one.seen.frames] for one in last] == [[f.tobytes() for f in one.seen.frames] for one in whole[2:]]
     assert len(seen) == 3
 
 
 def test_marks_of_the_data_stay_where_there_is_one_for_each_frame():
     text = "Image1:<image>\nImage2:<image>\nWhere is it?"
     row = Asked("Where is it?", "left", FRAMES[:2], prompt=text)
-    assert question_of(row, 2, film=False) == text
-    assert question_of(row, 3, film=False) == "\nWhere is it?"
-    assert question_of(row, 2, film=True) == "Where is it?"
+    assert question_of(row, 2) == text
+    assert question_of(row, 3) == "\nWhere is it?"
+    assert question_of(replace(row, images=(), videos=(Path("a"),)), 2) == "\nWhere is it?"
 
 
-def test_frames_are_evenly_spaced_and_stand_in_lines():
-    assert evenly(list(range(10)), 3) == [1, 5, 8]
-    assert evenly([1, 2], 5) == [1, 2]
+def test_frames_stand_in_lines():
     sheet = contact([FRAMES[number % 4] for number in range(6)])
     assert sheet.size == (128, 64)
     assert [sheet.getpixel((32 * column + 5, 37))[0] for column in range(4)] == [0, 40, 255, 255]

@@ -1,6 +1,7 @@
 """`mmalign data rrpo` on clips of the embedded world: rows that training reads, the same after a stop, and the report."""
 
 import json
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -57,23 +58,36 @@ def test_training_reads_the_clean_films_and_the_phrases(whole, name, given):
     assert facts["kept"] + sum(facts["left_out"].values()) == facts["rows"] == 6
     for example in examples:
         assert all(example.phrases)
-        if name == "llava":
-            assert len(example.images) == 4
-            assert [part["type"] for part in example.turns[0]["content"]] == ["image"] * 4 + ["text"]
-        else:
-            assert example.videos[0].is_dir()
-            assert [part["type"] for part in example.turns[0]["content"]] == ["video", "text"]
+        assert example.videos[0].is_dir()
+        assert [part["type"] for part in example.turns[0]["content"]] == ["video", "text"]
 
 
 def test_phrases_reach_the_tokens(whole, name):
-    if name != "llava":
-        pytest.skip("films are decoded elsewhere")
     vlm, example = build(name), load_responses("auto", str(whole))[0]
-    from mmalign.images import open_image
-
+    shown = vlm.policy.family.films(4)(example.turns, (), example.videos)
     responses = [Response(*each) for each in zip(example.responses, example.phrases, strict=True)]
-    encoded = vlm.encoder(example.turns, responses, [open_image(image) for image in example.images])
+    encoded = vlm.encoder(shown.turns, responses, shown.images, **shown.given)
     assert all((phrases > 0).any() for phrases in encoded.phrases)
+    assert len(encoded.spans) == (4 if name == "llava" else 1)
+
+
+def test_pictures_stay_pictures(given, tmp_path):
+    rows = [json.loads(line) for line in Path(given["data"]["source"]).read_text().splitlines()[:2]]
+    folder = Path(given["data"]["source"]).parent
+    told = [
+        {
+            "question": f"Image1:<image>\nImage2:<image>{row['question'][7:]}",
+            "answer": row["answer"],
+            "pred": "it flies",
+            "images": [str(folder / row["video"] / f"{place}.png") for place in (0, 3)],
+        }
+        for row in rows
+    ]
+    (tmp_path / "rows.json").write_text(json.dumps(told))
+    run(from_mapping({"data": {"source": str(tmp_path / "rows.json")}, "out": str(tmp_path / "rrpo")}, RrpoConfig))
+    example = load_responses("auto", str(tmp_path / "rrpo"))[0]
+    assert [part["type"] for part in example.turns[0]["content"]] == ["text", "image", "text", "image", "text"]
+    assert len(example.images) == 2
 
 
 def test_the_report_shows_frames_and_phrases(whole):
@@ -104,7 +118,7 @@ def test_a_stopped_run_goes_on_to_the_same_files(given, whole, tmp_path, monkeyp
 
 
 def test_the_command_line_takes_wrong_answers_that_are_there(given, tmp_path, capsys):
-    rows = [json.loads(line) | {"pred": "it flies away"} for line in open(given["data"]["source"])]  # noqa: SIM115, PTH123
+    rows = [json.loads(line) | {"pred": "it flies away"} for line in Path(given["data"]["source"]).read_text().splitlines()]
     (tmp_path / "rows.json").write_text(json.dumps([row | {"video": str(tmp_path)} for row in rows]))
     picture(next(every_scene())).save(tmp_path / "0.png")
     assert main(["data", "rrpo", "--data.source", str(tmp_path / "rows.json"), "--out", str(tmp_path / "rrpo")]) == 0
