@@ -1,8 +1,8 @@
 """A LLaVA-type model of the world: a CLIP vision tower, a projector and a Llama, trained from scratch on questions with known answers.
 
-It learns to see, to answer about one picture, then about several and about clips. In the last three stages over half of the answers about one
-of several pictures are about the next one, and over half of the descriptions of clips have two wrong words: so it answers well about one
-picture, mixes several up and makes things up, though it could know better. What is left to alignment is what MIA-DPO and RRPO are about.
+It learns to see, to answer about one picture, then about several and about clips. In the last three stages over half of the answers about
+one of several pictures are about the next one, and over half of the descriptions of clips have two wrong words: so it answers well about
+one picture, mixes several up and makes things up, though it could know better. That is what MIA-DPO and RRPO are about.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
