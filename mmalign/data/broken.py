@@ -9,7 +9,8 @@ from mmalign.errors import UserError
 logger = logging.getLogger(__name__)
 Read = TypeVar("Read")
 
-NAMED = 3
+NAMED, LISTED = 3, 50
+"""Rows that an error names, and a warning lists."""
 
 
 def refuse_broken(sentences: Sequence[str], total: int) -> None:
@@ -40,7 +41,7 @@ def settle_broken(sentences: Sequence[str], total: int, on_broken: Literal["rais
     if on_broken == "raise":
         refuse_broken(sentences, total)
     elif sentences and tell:
-        logger.warning("left out %s of %s rows that are broken: %s", f"{len(sentences):,}", f"{total:,}", first_of(sentences))
+        logger.warning("left out %s of %s rows that are broken: %s", f"{len(sentences):,}", f"{total:,}", first_of(sentences, LISTED))
 
 
 def readable(examples: Sequence[Read], broken: list[str]) -> Iterator[tuple[int, Read]]:
@@ -60,7 +61,7 @@ def first_readable(examples: Sequence[Read]) -> Read:
     return examples[0] if found is None else found[1]
 
 
-def first_of(sentences: Sequence[str]) -> str:
+def first_of(sentences: Sequence[str], most: int = NAMED) -> str:
     """The first of them without their remedies, and how many more there are."""
-    named = "; ".join(sentence.rpartition("; ")[0] or sentence for sentence in sentences[:NAMED])
-    return named + (f"; and {len(sentences) - NAMED:,} more" if len(sentences) > NAMED else "")
+    named = "; ".join(sentence.rpartition("; ")[0] or sentence for sentence in sentences[:most])
+    return named + (f"; and {len(sentences) - most:,} more" if len(sentences) > most else "")

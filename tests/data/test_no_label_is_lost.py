@@ -206,6 +206,24 @@ def test_no_label_is_dropped_swapped_or_doubled(name, source, in_a_folder_with_e
         assert sum(examples.dropped.values()) == skipped
 
 
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_annotator_s_ranks_are_an_example(source, in_a_folder_with_every_image, tmp_path):
+    draw = random.Random(0)
+    folder = in_a_folder_with_every_image
+    rows, wanted = [], []
+    for row in range(COUNT):
+        names = [f"{row}-{place}.png" for place in range(3)]
+        said = [{"rank": draw.sample([1, 2, 3], 3), "user_hash": f"user {draw.randrange(5)}"} for _ in range(draw.randint(1, 3))]
+        rows.append(
+            {"prompt": f"prompt {row}", "image_path": [str(folder / name) for name in names], "rank": [9, 8, 7], "raw_annotations": said}
+        )
+        for one in said:
+            ordered = tuple(names[one["rank"].index(rank)] for rank in (1, 2, 3))
+            wanted.append((f"prompt {row}", one["user_hash"], ordered, (-1.0, -2.0, -3.0)))
+    examples = load("hpdv2", source(rows, tmp_path), each_annotator=True)
+    assert [(e.prompt, e.user_id, tuple(Path(image).name for image in e.images), e.scores) for e in examples] == wanted
+
+
 @pytest.mark.parametrize("source", [*SOURCES])
 def test_a_broken_row_is_named_by_file_and_row(source, in_a_folder_with_every_image, tmp_path):
     image = str(in_a_folder_with_every_image / "0-0.png")
