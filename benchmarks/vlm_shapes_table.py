@@ -62,9 +62,11 @@ def _by_count(cells: Sequence[Cell]) -> str:
 def _clips(cells: Mapping[str, Sequence[Cell]]) -> str:
     said = ("false claims, %", "minus base", "descriptions right, %", "other questions right, %")
     heads = ("method", "seeds", *said, "margin", "KL", "KL at the same margin")
-    shared = _shared_margin(cells)
+    shared, names = _shared_margin(cells), [name for name in CLIPS if name in cells]
+    if len(names) < 2:
+        return ""
     rows = []
-    for name in (name for name in CLIPS if name in cells):
+    for name in names:
         claims, false = _claims(cells[name])
         base_claims, base_false = _claims(cells["base"])
         change = "" if name == "base" else _points(ratio_difference((base_false, base_claims), (false, claims)))
@@ -85,7 +87,7 @@ def _clips(cells: Mapping[str, Sequence[Cell]]) -> str:
             ]
         )
     note = "" if shared is None else f"\n\n{NOTE.format(shared)}"
-    return _markdown(heads, rows) + note if len(rows) > 1 else ""
+    return _markdown(heads, rows) + note
 
 
 def _shared_margin(cells: Mapping[str, Sequence[Cell]]) -> float | None:
