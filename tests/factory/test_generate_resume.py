@@ -1,10 +1,7 @@
 """A run that was killed, wherever, ends with the files of one that was not; so does one that several processes share."""
 
 import json
-import multiprocessing
 import os
-import random
-import socket
 import time
 
 import pytest
@@ -13,8 +10,7 @@ from mmalign.errors import UserError
 from mmalign.factory.generate import run
 from mmalign.resumable.shard_folder import ShardFolder, finished
 from tests.factory.conftest import contents
-
-FORK = multiprocessing.get_context("fork")
+from tests.forked import FORK, killed_at_random, shared
 
 
 @pytest.fixture
@@ -24,17 +20,8 @@ def whole(drawn):
 
 
 def test_kills_at_random_moments_leave_no_trace(configured, whole):
-    config, draw = configured(), random.Random(0)
-    killed = 0
-    for _ in range(20):
-        child = FORK.Process(target=run, args=(config,))
-        child.start()
-        child.join(draw.uniform(0.02, 0.5))
-        if not child.is_alive():
-            break
-        child.kill()
-        child.join()
-        killed += 1
+    config = configured()
+    killed = killed_at_random(lambda: run(config), 0.5)
     if finished(config.out) is None:
         run(config)
     assert killed
@@ -67,13 +54,9 @@ def test_a_stopped_run_goes_on_with_the_shard_it_was_at(configured, whole, monke
 
 
 def test_two_processes_make_the_files_that_one_makes(configured, whole):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
     wrote = FORK.SimpleQueue()
 
     def join(rank):
-        os.environ.update({**place, "RANK": str(rank)})
         write = ShardFolder.write
 
         def noted(self, number, table):
@@ -84,12 +67,7 @@ def test_two_processes_make_the_files_that_one_makes(configured, whole):
         ShardFolder.write = noted
         run(configured())
 
-    processes = [FORK.Process(target=join, args=(rank,)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(100)
-    assert [process.exitcode for process in processes] == [0, 0]
+    shared(join)
     assert contents(configured().out) == whole
     first: dict[int, int] = {}
     while not wrote.empty():

@@ -1,9 +1,6 @@
 """Ranking goes on after a kill with the same files, and several processes make those that one makes."""
 
-import multiprocessing
-import os
 import random
-import socket
 import time
 
 import pytest
@@ -15,8 +12,7 @@ from mmalign.factory.rank import run
 from mmalign.resumable.shard_folder import finished
 from tests.factory.conftest import contents
 from tests.factory.scored_pictures import flat, table
-
-FORK = multiprocessing.get_context("fork")
+from tests.forked import killed_at_random, shared
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +47,8 @@ def whole(configured, tmp_path):
     return contents(config.out), shown
 
 
-def slowly(config, rank=None, place=None):
-    """A run that takes a while for each picture, as one of two where it is told which."""
+def slowly(config):
+    """A run that takes a while for each picture."""
     look = ranker.look
 
     def slow(*arguments):
@@ -60,23 +56,12 @@ def slowly(config, rank=None, place=None):
         return look(*arguments)
 
     ranker.look = slow
-    if rank is not None:
-        os.environ.update({**place, "RANK": str(rank), "WORLD_SIZE": "2"})
     run(config)
 
 
 def test_kills_at_random_moments_leave_no_trace(configured, whole):
-    config, draw = configured(), random.Random(0)
-    killed = 0
-    for _ in range(20):
-        child = FORK.Process(target=slowly, args=(config,))
-        child.start()
-        child.join(draw.uniform(0.02, 0.6))
-        if not child.is_alive():
-            break
-        child.kill()
-        child.join()
-        killed += 1
+    config = configured()
+    killed = killed_at_random(lambda: slowly(config), 0.6)
     if finished(config.out) is None:
         assert run(config).replace("/pairs", "/whole") == whole[1]
     assert killed
@@ -84,15 +69,7 @@ def test_kills_at_random_moments_leave_no_trace(configured, whole):
 
 
 def test_two_processes_make_the_files_that_one_makes(configured, whole):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-    processes = [FORK.Process(target=slowly, args=(configured(), rank, place)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(100)
-    assert [process.exitcode for process in processes] == [0, 0]
+    shared(lambda rank: slowly(configured()))
     assert contents(configured().out) == whole[0]
 
 

@@ -1,10 +1,7 @@
 """A whole set in one go, stage by stage; what is done stays done, and what changed is told or made anew."""
 
 import json
-import multiprocessing
-import os
 import shutil
-import socket
 
 import pyarrow.parquet as pq
 import pytest
@@ -18,6 +15,7 @@ from mmalign.factory import generate, rank
 from mmalign.factory.synth import run
 from mmalign.scoring import run as scoring
 from tests.factory.conftest import contents
+from tests.forked import shared
 
 PROMPTS = [
     "a small red circle at the center on a white background",
@@ -191,20 +189,7 @@ def test_overwrite_starts_anew(recipe, done, base):
 
 
 def test_two_processes_make_the_set_that_one_makes(recipe, whole):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
-
-    def join(rank):
-        os.environ.update({**place, "RANK": str(rank)})
-        run(recipe(), [].append)
-
-    processes = [multiprocessing.get_context("fork").Process(target=join, args=(rank,)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(200)
-    assert [process.exitcode for process in processes] == [0, 0]
+    shared(lambda rank: run(recipe(), [].append))
     assert pictures_and_preferences(recipe().output_dir) == pictures_and_preferences(whole[0])
 
 

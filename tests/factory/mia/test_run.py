@@ -1,9 +1,6 @@
 """`mmalign data mia`: files that training reads, the same after a kill and by two processes; the report; the published form."""
 
 import json
-import multiprocessing
-import os
-import socket
 
 import pytest
 
@@ -17,9 +14,9 @@ from mmalign.resumable.shard_folder import ShardFolder
 from tests import tiny_vlms
 from tests.factory.conftest import contents
 from tests.factory.mia.asked import questions
+from tests.forked import shared
 from tests.pages import Page
 
-FORK = multiprocessing.get_context("fork")
 OPEN = {"min_perplexity": None, "max_length_ratio": None, "min_edit_distance": 0.0, "max_new_tokens": 3}
 KINDS = {"sequence": {2: 1, 3: 1}, "pic_in_pic": {2: 1}}
 LIMITS = {"kinds": KINDS, "thresholds": {"sequence": {2: 0.5, 3: 0.3}, "pic_in_pic": {2: 0.45}}}
@@ -127,20 +124,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_files(configured, whole, mon
 
 
 def test_two_processes_make_the_files_that_one_makes(configured, whole):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
-
-    def join(rank):
-        os.environ.update({**place, "RANK": str(rank)})
-        run(configured())
-
-    processes = [FORK.Process(target=join, args=(rank,)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(100)
-    assert [process.exitcode for process in processes] == [0, 0]
+    shared(lambda rank: run(configured()))
     assert without_settings(configured().out) == without_settings(whole[0])
 
 
