@@ -1,7 +1,7 @@
 """DPO on a vision-language model here beside TRL's DPOTrainer: one model, the same pairs, the same tokens, the same LoRA.
 
     python benchmarks/vlm.py --size tiny --turns 1 --out tiny.json                       half a minute
-    python benchmarks/vlm.py --peer-path PEERS --out cpu.json                            59 million parameters, four minutes of a CPU core
+    python benchmarks/vlm.py --peer-path PEERS --out cpu.json                            70 million parameters, four minutes of a CPU core
     python benchmarks/vlm.py --peer-path PEERS --size 7b --device cuda --dtype bfloat16 --steps 20 --gradient-checkpointing --out gpu.json
 
 Every side runs in processes of its own. The sides take turns, so that what else the machine does meets all of them, and the fastest
@@ -56,9 +56,9 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
-    add("--size", choices=("tiny", "mid", "7b"), default="mid", help="0.3 million parameters, 59 million, or those of LLaVA-1.5-7B")
+    add("--size", choices=("tiny", "mid", "7b"), default="mid", help="0.3 million parameters, 70 million, or those of LLaVA-1.5-7B")
     add("--images", type=int, nargs="+", default=[1, 3, 5], help="images of a prompt")
-    add("--batch-size", type=int, default=2, help="pairs of a step")
+    add("--batch-size", type=int, default=1, help="pairs of a step")
     add("--steps", type=int, default=3, help="optimizer steps; the first is not timed")
     add("--words", type=int, default=40, help="words of a prompt and of a chosen answer; a rejected one has a quarter more")
     add("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the weights, and of the forward")

@@ -40,7 +40,7 @@ def _shape(text: tuple[int, int, int, int], vision: tuple[int, int, int], pictur
 
 SIZES = {
     "tiny": _shape((64, 160, 2, 4), (32, 2, 2), 56, 512),
-    "mid": _shape((512, 1376, 6, 8), (384, 4, 6), 168, 32064),
+    "mid": _shape((512, 1376, 8, 8), (384, 6, 6), 168, 32064),
     "7b": _shape((4096, 11008, 32, 32), (1024, 24, 16), 336, 32064),  # LLaVA-1.5-7B
 }
 

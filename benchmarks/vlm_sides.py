@@ -1,4 +1,5 @@
-"""One side of `vlm.py`, run by the interpreter that has its package: `vlm_sides.py SIDE PLAN` prints a line of JSON.
+"""One side of `vlm.py`, run by the interpreter that has its package: `vlm_sides.py SIDE PLAN` prints a line of JSON,
+longer with each number of images.
 
 Both sides train the same LoRA of the language model with DPO, by the code that their users run: `mmalign train` here, `DPOTrainer.train`
 there. Both read the same files with the same processor. What is compared at step 0 is a batch of the first rows, with an adapter that is
@@ -34,7 +35,7 @@ def main() -> None:
     found: dict[str, Any] = {"versions": {name: version(name) for name in (*packages, "transformers", "torch")}}
     for count in plan["images"]:
         found[str(count)] = run(plan, count, Path(plan["folder"]) / f"{side}_{count}")
-    print(json.dumps(found))
+        print(json.dumps(found), flush=True)  # the last line is the whole; a run that is cut off leaves what it had
 
 
 def mmalign(plan: Mapping[str, Any], count: int, out: Path, cached: bool) -> dict[str, Any]:

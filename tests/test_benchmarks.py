@@ -12,9 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import rewards as benchmark
+from benchmarks import vlm
 from benchmarks.reward_bounds import image_flop, text_flop
 from benchmarks.reward_inputs import TINY
 
@@ -67,6 +69,34 @@ def test_the_arithmetic_is_what_torch_counts():
     with FlopCounterMode(display=False) as counted:
         model.encode_text(tokens)
     assert counted.get_total_flops() == text_flop(TINY)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_the_benchmark_of_vision_language_models_runs_without_its_peer(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "report.json"
+    words = ["--size", "tiny", "--images", "1", "2", "--batch-size", "1", "--steps", "2", "--words", "4", "--turns", "1"]
+    monkeypatch.setattr(sys, "argv", ["vlm.py", *words, "--work", str(tmp_path), "--out", str(out)])
+    vlm.main()
+    sides = json.loads(out.read_text())["sides"]
+    for count in ("1", "2"):
+        own, cached = sides["mmalign"][count], sides["mmalign_cached"][count]
+        assert own["loss"] == pytest.approx(cached["loss"], abs=1e-6)
+        assert own["samples_per_s"] > 0
+        assert 0 <= own["above_rest_mib"] < own["peak_mib"]
+    assert abs(sides["mmalign"]["1"]["loss"] - 0.693147) > 1e-4  # policy and reference differ already
+    assert "No package metadata was found for trl" in capsys.readouterr().out
+    assert str(tmp_path) not in out.read_text()
+
+
+def test_the_first_batches_of_two_sides_are_compared(tmp_path):
+    for side, value in (("mmalign", 1.0), ("trl", 1.5)):
+        save_file({"layer": torch.tensor([value, 2.0])}, tmp_path / f"{side}_3.safetensors")
+    found = {"mmalign": {"3": {"loss": 0.7, "tokens": [[1, 2]]}}, "trl": {"3": {"loss": 0.6, "tokens": [[1, 2]]}}}
+    told = vlm._compared(found, "3", tmp_path)
+    assert told == {"tokens_equal": True, "loss": pytest.approx(0.1), "gradient": 0.5, "largest_gradient": 2.0}
+    found["trl"]["3"]["tokens"] = [[1, 3]]
+    assert not vlm._compared(found, "3", tmp_path)["tokens_equal"]
+    assert vlm._compared({"mmalign": found["mmalign"], "trl": {"error": "missing"}}, "3", tmp_path) == {}
 
 
 @pytest.fixture

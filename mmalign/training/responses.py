@@ -26,6 +26,7 @@ from mmalign.training.response_views import taken
 from mmalign.vlm.encode import PromptEncoder
 from mmalign.vlm.family import VlmFamily
 from mmalign.vlm.negatives import MADE
+from mmalign.vlm.packing import check_packing
 from mmalign.vlm.policy import VlmPolicy
 
 
@@ -53,17 +54,7 @@ def building(
     family = pipelines.configured_vlm(config.vlm) if family is None else family
     family.model.to(accelerator.device)
     remember = config.data.reference_cache is not None and objective.needs_reference and rows is None
-    dataset = ResponseRows(
-        examples[:rows],
-        PromptEncoder(family.processor),
-        config.data.max_length,
-        config.data.processor,
-        keyed=remember,
-        candidates=objective.candidates_of,
-        negatives=MADE.get(config.data.negatives),
-        seed=config.seed,
-        films=family.films(config.data.frames.count, config.data.frames.fps, config.data.frames.as_pictures),
-    )
+    dataset = rows_of(config, objective, examples, family, rows, keyed=remember)
     plan = batch_plan(config, len(dataset), accelerator)
     told = digest(fingerprint([family.model]), config.train.mixed_precision, config.vlm.attention) if remember else ""
     trained = vlm_trainable(family, config.adapter, derived_seed(config.seed, "adapter"), reference=objective.needs_reference)
@@ -71,6 +62,8 @@ def building(
     try:
         recompute(family, config.train.gradient_checkpointing)
         policy = VlmPolicy(family, trained.module, reference, accelerator.autocast)
+        if not family.model_types:  # nobody has looked at how such a model reads
+            check_packing(policy, dataset[0, 0].prompts[0], accelerator.device)
         settings = binding(config, ("method", "adapter"), plan, the_preferences=dataset.digest())
         run = Run(accelerator, config.train, policy, objective, trained, plan, output_dir, settings)
         yield Parts(run, config, dataset, collate, len(examples), about_responses(config, objective), unwatched)
@@ -80,6 +73,33 @@ def building(
         accelerator.unwrap_model(trained.module, keep_fp32_wrapper=False)
         recompute(family, False)
         trained.remove()
+
+
+def rows_of(
+    config: ResponseRunConfig,
+    objective: Objective,
+    examples: Sequence[ResponseExample],
+    family: VlmFamily,
+    rows: int | None,
+    keyed: bool,
+) -> ResponseRows:
+    """What the loader reads: see ``ResponseRows``.
+
+    Args:
+        rows: the first so many; None = all, and of singles all are kept, since they are compared with their neighbors.
+    """
+    data = config.data
+    return ResponseRows(
+        examples if rows is None or objective.takes == "singles" else examples[:rows],
+        PromptEncoder(family.processor),
+        data.max_length,
+        data.processor,
+        keyed=keyed,
+        candidates=objective.candidates_of,
+        negatives=MADE.get(data.negatives),
+        seed=config.seed,
+        films=family.films(data.frames.count, data.frames.fps, data.frames.as_pictures),
+    )
 
 
 def load(config: ResponseRunConfig) -> Sequence[ResponseExample]:

@@ -65,7 +65,7 @@ class VlmPolicy:
         frozen_vision: bool = True,
     ):
         self.family, self.module, self.frozen_vision = family, module, frozen_vision
-        self._reference, self._autocast = reference, autocast
+        self._reference, self.autocast = reference, autocast
         self._other: PackedModel | None = None
         self._remembered: Memory | None = None
 
@@ -75,13 +75,13 @@ class VlmPolicy:
         tokens = packed_inputs(self.family.model, batch.ids, visible(batch.segments), self.family.positions(batch))
         if not self.frozen_vision:
             return ResponseInputs(batch, dict(tokens), {})
-        with self._autocast():
+        with self.autocast():
             return ResponseInputs(batch, dict(tokens), self.family.look(batch.vision))
 
     def states(self, inputs: ResponseInputs) -> Tensor:
         """Hidden states (N, D) that predict the scored tokens."""
         seen = {"mm_encoder_outputs": dict(inputs.seen)} if self.frozen_vision else dict(inputs.batch.vision)
-        with self._autocast():
+        with self.autocast():
             return (self._other or self.module)(inputs.batch.sources, **inputs.tokens, **seen)
 
     @property
@@ -102,7 +102,7 @@ class VlmPolicy:
         return self._logps_of(inputs, self.distributions(inputs))
 
     def _logps_of(self, inputs: ResponseInputs, said: Distributions) -> Tensor:
-        with self._autocast():
+        with self.autocast():
             return token_logps(said.states, inputs.batch.targets, said.head)
 
     def logps_of(self, inputs: ResponseInputs, said: Distributions) -> tuple[Tensor, Tensor]:
@@ -112,13 +112,13 @@ class VlmPolicy:
     def kls(self, inputs: ResponseInputs, reference: Distributions, said: Distributions, candidates: Sequence[int] | None = None) -> Tensor:
         """Divergences (B, K, T) from the reference over the whole vocabulary; 0 for candidates that are not asked for."""
         asked = inputs.batch.tokens_of(candidates)
-        with self._autocast():
+        with self.autocast():
             kls = token_kls(reference.states[asked], said.states[asked], said.head, reference.head)
         return inputs.batch.spread(kls.new_zeros(len(said.states)).index_copy(0, asked, kls))
 
     def collisions(self, inputs: ResponseInputs, said: Distributions) -> Tensor:
         """Logarithms (B, K, T) of the chance that two draws agree."""
-        with self._autocast():
+        with self.autocast():
             return inputs.batch.spread(token_collisions(said.states, said.head))
 
     def phrases(self, inputs: ResponseInputs) -> Tensor:

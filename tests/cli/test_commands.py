@@ -95,6 +95,7 @@ def test_shapes_sheet_draws_the_same_picture_for_the_same_seed(tmp_path, capsys)
         ("families", "mmalign.pipelines"),
         ("rewards", "mmalign.rewards"),
         ("datasets", "mmalign.data.readers"),
+        ("responses", "mmalign.data.response_readers"),
     ],
 )
 def test_list_has_a_line_for_every_plugin(capsys, kind, package):
@@ -113,7 +114,8 @@ def test_list_tells_unit_range_and_licence_of_a_reward(capsys):
 def test_list_alone_has_all_kinds(capsys):
     assert main(["list"]) == 0
     out = capsys.readouterr().out
-    assert [line for line in out.splitlines() if not line.startswith(" ")] == ["methods:", "families:", "rewards:", "datasets:", "prompts:"]
+    kinds = ["methods:", "families:", "rewards:", "datasets:", "responses:", "prompts:"]
+    assert [line for line in out.splitlines() if not line.startswith(" ")] == kinds
 
 
 def test_score_takes_images_before_the_options(stand_in, capsys):

@@ -17,9 +17,10 @@ KINDS = {
     "families": "mmalign.pipelines",
     "rewards": "mmalign.rewards",
     "datasets": "mmalign.data.readers",
+    "responses": "mmalign.data.response_readers",
 }
 PROMPTS = "prompts"
-CONFIGURED = ("methods", "rewards", "datasets")
+CONFIGURED = ("methods", "rewards", "datasets", "responses")
 """Kinds whose plug-ins have fields that a configuration sets."""
 
 
