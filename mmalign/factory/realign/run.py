@@ -87,7 +87,8 @@ def _features(config: RealignConfig, sources: Sources, index: Parts, cache: Tens
                 index.write(number, _index(chunks.rows(number), sources, features))
                 progress.recount()
     cache.refresh()
-    return index.merged().column("key").to_pylist()
+    # the others may be through with everything while this process was at a chunk
+    return index.merged().column("key").to_pylist() if index.numbers() else []
 
 
 def _index(numbers: Sequence[int], sources: Sources, features: Features) -> pa.Table:

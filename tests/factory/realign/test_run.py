@@ -18,6 +18,7 @@ from mmalign.resumable.shard_folder import ShardFolder
 from tests import tiny_vlms
 from tests.factory.conftest import contents
 from tests.factory.mia.asked import questions
+from tests.forked import shared
 from tests.pages import Page
 from tests.vlm.models import build, picture
 
@@ -123,6 +124,13 @@ def test_a_stopped_run_goes_on_to_the_same_files_and_looks_at_nothing_twice(give
     found = [{name: content for name, content in contents(out).items() if "settings" not in name} for out in (config.out, whole)]
     assert found[0] == found[1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["realign", "realign.features", "realign.html", "realign.json"]
+
+
+def test_two_processes_make_the_files_that_one_makes(given, whole, tmp_path):
+    config = from_mapping({**given, "out": str(tmp_path / "realign")}, RealignConfig)
+    shared(lambda rank: run(config))
+    found = [{name: content for name, content in contents(out).items() if "settings" not in name} for out in (config.out, whole)]
+    assert found[0] == found[1]
 
 
 def test_a_folder_of_pictures_can_be_searched(given, tmp_path, capsys):

@@ -18,6 +18,7 @@ from mmalign.vlm.encode import Response
 from tests import tiny_vlms
 from tests.factory.conftest import contents
 from tests.factory.mia.asked import picture
+from tests.forked import shared
 from tests.pages import Page
 from tests.vlm.models import build
 
@@ -113,6 +114,13 @@ def test_a_stopped_run_goes_on_to_the_same_files(given, whole, tmp_path, monkeyp
     with pytest.raises(UserError, match="window was 4 and is 2"):
         run(from_mapping({**given, **SETTINGS, "out": str(tmp_path / "rrpo"), "window": 2}, RrpoConfig))
     run(config)
+    found = [{name: content for name, content in contents(out).items() if "settings" not in name} for out in (config.out, whole)]
+    assert found[0] == found[1]
+
+
+def test_two_processes_make_the_files_that_one_makes(given, whole, tmp_path):
+    config = from_mapping({**given, **SETTINGS, "out": str(tmp_path / "rrpo")}, RrpoConfig)
+    shared(lambda rank: run(config))
     found = [{name: content for name, content in contents(out).items() if "settings" not in name} for out in (config.out, whole)]
     assert found[0] == found[1]
 
