@@ -42,7 +42,7 @@ def _several(cells: Mapping[str, Sequence[Cell]]) -> str:
     rows = []
     for name in (name for name in MULTI if name in cells):
         several = _mean(cells[name], "named")
-        pairs = {other: _mean(cells[other], "named") for other in ("base", "dpo_one") if other in cells and other != name}
+        pairs = {other: _mean(cells[other], "named") for other in ("base", "dpo_one") if other in cells and other != name != "base"}
         changes = [_points(interval(several - pairs[other])) if other in pairs else "" for other in ("base", "dpo_one")]
         rows.append([NAMES[name], str(len(cells[name])), _one(cells, name), _percent(interval(several)), *changes, _by_count(cells[name])])
     return _markdown(heads, rows)

@@ -49,7 +49,7 @@ class Recipe:
     train: Mapping[str, Any] = field(default_factory=lambda: TRAIN)
     method: Mapping[str, Any] = field(default_factory=lambda: {"name": "rpo", "beta": 0.1, "nll_weight": 1.0})
     rank: int = 16
-    final: Mapping[str, int] = field(default_factory=lambda: {"one": 210, "named": 280, "together": 80, "clips": 80})
+    final: Mapping[str, int] = field(default_factory=lambda: {"one": 140, "named": 420, "together": 40, "clips": 60})
 
 
 TRAIN = {
