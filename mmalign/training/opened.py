@@ -119,6 +119,9 @@ class OnDisk(Opened):
         self.outlines = self._outlines()
         self.loaded: set[str] = set()
         self.family = self._opened(self.outlines)
+        for name, part in self.family.pipe.components.items():
+            if isinstance(part, nn.Module) and name not in self.outlines:
+                part.to(device)  # of a library of its own, which no outline is known of
 
     def told(self, *names: str) -> str:
         kinds = [type(self._part(name)).__name__ for name in names]
