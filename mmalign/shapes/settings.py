@@ -10,8 +10,8 @@ cent, whose 95 % intervals reach 3 to 4 to either side:
   Without a reference it bears less: mapo 52.6 at 7e-4 and 54.2 at 3e-4, where it lost 1 prompt rather than 7; diffusion_simpo 53.6 at 3e-4;
   sft 45.8 at 5e-4, 48.4 at 2e-4, 50.5 at 1e-4 and 4e-5; mapo_paper 49.5 at 2e-4.
 - ``seppo`` on ``sd3``, 160 prompts, against opponents that the base drew, as in its first rounds: 51.9 (50.0 to 53.8; 8 won, 2 lost) at
-  2e-3, 52.2 (49.7 to 54.7; 12 and 5) at 4e-3, not repeated with another seed. At Diffusion-DPO's 7e-4 it had moved 2 of 240 prompts of ``final``: an opponent is any
-  picture of the model, often as good as the winner, where a pair's loser is the worst of four.
+  2e-3, 52.2 (49.7 to 54.7; 12 and 5) at 4e-3, not repeated with another seed. At Diffusion-DPO's 7e-4 it had moved 2 of 240 prompts of
+  ``final``: an opponent is any picture of the model, often as good as the winner, where a pair's loser is the worst of four.
 
 ``sft``, ``dspo`` and ``mapo_paper`` have no setting above 50 on ``sd3``, and what they have does no harm. They are one method there, the
 fit of the winner: beside the winner's, the loser's weight in the gradient is below 1e-5 in dspo at published betas, and 0.2 in mapo_paper
