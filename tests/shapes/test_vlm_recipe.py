@@ -10,7 +10,7 @@ from PIL import Image
 from mmalign import pipelines
 from mmalign.evaluation.answers.questions import load_questions
 from mmalign.evaluation.answers.sides import answer_all
-from mmalign.shapes import models
+from mmalign.shapes import build, models
 from mmalign.shapes.asked import draw, put
 from mmalign.shapes.captions import prompts
 from mmalign.shapes.exam import exam
@@ -110,6 +110,17 @@ def test_the_pictures_of_a_question_which_one_always_have_an_answer():
         asked = put(prompts("seen"), "together", "which", 2, Random(seed))
         target = asked.scenes[int(asked.question.answer.removeprefix("Image")) - 1]
         assert asked.question.text == f"Which picture shows a {target.color} {target.shape}?"
+
+
+def test_the_command_builds_a_folder_that_loads(tmp_path):
+    build.main(["--family", "vlm", "--effort", "0.001", "--out", str(tmp_path), "--threads", "1"])
+    model, processor = load_model(tmp_path / "vlm")
+    assert model.dtype == torch.float32
+    assert processor.chat_template == vlm.TEMPLATE
+    record = json.loads((tmp_path / "vlm" / "recipe.json").read_text())
+    assert [record["training"][name]["steps"] for name in ("sight", "stage_1")] == [2, 2]
+    assert set(record["accuracy"]) == {"one_1", "named_2", "named_3", "named_4", "named_5", "together_3", "clips_4"}
+    assert (tmp_path / "vlm" / "model.safetensors").stat().st_mode & 0o044
 
 
 @pytest.fixture(scope="module")

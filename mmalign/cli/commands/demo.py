@@ -38,5 +38,6 @@ def run(words: list[str]) -> int:
         return 0
     from mmalign.demo import run as demo
 
-    demo(arguments.out, seed=arguments.seed, **(PICTURES | given))
+    chosen = PICTURES | given
+    demo(arguments.out, chosen["family"], chosen["method"], arguments.seed, chosen["aligned_to"])
     return 0
