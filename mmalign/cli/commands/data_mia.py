@@ -3,19 +3,17 @@
 from mmalign.cli.arguments import configuration
 from mmalign.cli.quiet import quiet
 
-USAGE = """usage: mmalign data mia [CONFIG] --vlm.pretrained MODEL --data.source ROWS [--KEY VALUE ...]
+USAGE = """usage: mmalign data mia [CONFIG] --data.source ROWS ... [--KEY VALUE ...]
 
-Preferences about several pictures from questions about one: the picture among
-others (sequence, collage, picture in a picture), the right answer of the data
-as chosen, and as rejected the model's own where it looked elsewhere.
+MIA-DPO's preferences about several pictures, from questions about one.
 
   CONFIG            YAML file with the keys below, in place of options or before
                     them; configs/vlm/data/mia_llava15.yaml is the published way
-  --vlm.pretrained  the model to align: folder or hub id
+  --vlm.pretrained  the model to align, whose answers are the rejected ones
   --data.source     questions with one picture and the right answer
-  --out             folder of Parquet files, for `mmalign train --data.source`; a
-                    run that was stopped goes on when the same command is given
-                    again. OUT.html shows what was kept, what was not, and why
+  --out             folder of Parquet files for `mmalign train`; a run that was
+                    stopped goes on when the same command is given again.
+                    OUT.html shows what was kept, what was not, and why
 
   mmalign data mia configs/vlm/data/mia_llava15.yaml --data.source rows.json
   accelerate launch -m mmalign data mia configs/vlm/data/mia_qwen25.yaml

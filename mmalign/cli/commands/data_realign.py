@@ -3,20 +3,19 @@
 from mmalign.cli.arguments import configuration
 from mmalign.cli.quiet import quiet
 
-USAGE = """usage: mmalign data realign [CONFIG] --vlm.pretrained MODEL --data.source ROWS [--KEY VALUE ...]
+USAGE = """usage: mmalign data realign [CONFIG] --data.source ROWS ... [--KEY VALUE ...]
 
-Preferences among responses with a picture to compare with, for methods such as
-rdpo: the nearest one by the model's own vision features that is not the same.
+Preferences with the nearest other picture beside each row's own.
 
   CONFIG            YAML file with the keys below, in place of options or before
-                    them
-  --vlm.pretrained  the model to align: folder or hub id
+                    them; configs/vlm/data/realign_llava16.yaml is an example
+  --vlm.pretrained  the model to align, whose vision features tell what is near
   --data.source     preferences about one picture each
   --pool            folder of pictures to search; left out = the rows' own
-  --out             folder of Parquet files, for `mmalign train --data.source`; a
-                    run that was stopped goes on when the same command is given
-                    again. OUT.html shows the pictures, OUT.features keeps what
-                    the model saw for other runs
+  --out             folder of Parquet files for `mmalign train`; a run that was
+                    stopped goes on when the same command is given again.
+                    OUT.html shows the pictures, OUT.features keeps what the
+                    model saw for other runs
 
   mmalign data realign --vlm.pretrained MODEL --data.source rows.jsonl \\
     --pool coco/train2014 --out realign

@@ -3,26 +3,23 @@
 from mmalign.cli.arguments import configuration
 from mmalign.cli.quiet import quiet
 
-USAGE = """usage: mmalign data rrpo [CONFIG] --vlm.pretrained MODEL --data.source ROWS [--KEY VALUE ...]
+USAGE = """usage: mmalign data rrpo [CONFIG] --data.source ROWS ... [--KEY VALUE ...]
 
-Preferences about films: the right answer of the data as chosen, as rejected a
-wrong one of the model's own, given to the film with a part of every frame
-covered and the frames mixed, and the phrases in which the two differ.
+RRPO's right and wrong answers about films, with the phrases that differ.
 
   CONFIG            YAML file with the keys below, in place of options or before
                     them; configs/vlm/data/rrpo_qwen25.yaml is an example
-  --vlm.pretrained  the model to align: folder or hub id; left out where rows have
-                    wrong answers already (column pred)
-  --data.source     questions with a film, a folder of frames, or pictures, and
-                    the right answer
+  --vlm.pretrained  the model to align, whose wrong answers are rejected; left
+                    out where rows have wrong answers already (column pred)
+  --data.source     questions with a film, or pictures, and the right answer
   --judges          rewards that say which answers of several words are wrong
-  --out             folder of Parquet files, for `mmalign train --data.source`; a
-                    run that was stopped goes on when the same command is given
-                    again. OUT.html shows frames and phrases
+  --out             folder of Parquet files for `mmalign train`; a run that was
+                    stopped goes on when the same command is given again.
+                    OUT.html shows frames and phrases
 
   mmalign data rrpo configs/vlm/data/rrpo_qwen25.yaml --data.source rows.jsonl
-  mmalign data rrpo --vlm.pretrained MODEL --data.source rows.jsonl --out rrpo \\
-    --judges vlm_rubric --rewriter.pretrained TEXT_MODEL
+  mmalign data rrpo --vlm.pretrained MODEL --data.source rows.jsonl \\
+    --judges vlm_rubric --rewriter.pretrained TEXT_MODEL --out rrpo
 
 `mmalign data rrpo --help` lists every key with its unit and its default."""
 
