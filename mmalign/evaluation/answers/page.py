@@ -117,7 +117,7 @@ def _said(name: str, side: Marked) -> str:
     kind, mark = known[side.right]
     notes = [f"{side.false} of {side.claims} claims made up"] if side.claims else []
     notes += [f"rated {side.rating:.1f}"] if side.rating is not None else []
-    text = f'{escape(side.text)} <span class="mark {kind}">{mark}</span>'
+    text = f'{escape(side.text)} <b class="mark {kind}">{mark}</b>'
     return f'<div class="side {name}"><span>{name}</span>{text}<p class="seed">{escape(", ".join(notes))}</p></div>'
 
 
