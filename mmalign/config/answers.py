@@ -13,7 +13,7 @@ from mmalign.config.sections import Dtype
 class JudgeConfig(Section):
     """A vision-language model that rates answers."""
 
-    pretrained: str = Field(description="folder or hub id of a chat model that looks at pictures")
+    pretrained: str | None = Field(None, description="folder or hub id of a chat model that looks at pictures; None = no ratings")
     revision: str | None = Field(None, description="branch, tag or commit on the hub; None = its default branch")
     dtype: Dtype = Field("bfloat16", description="number format of the weights")
     max_new_tokens: int = Field(512, ge=1, description="tokens of its answer, after which it is cut off")
@@ -40,7 +40,7 @@ class EvaluateAnswersConfig(Section):
     processor: dict[str, Any] = Field(default_factory=dict, description="arguments of the model's processor, such as {max_pixels: 401408}")
     max_new_tokens: int = Field(64, ge=1, description="tokens of an answer, after which it is cut off")
     batch_size: int = Field(16, ge=1, description="questions answered at once")
-    judge: JudgeConfig | None = Field(None, description="a model that rates the answers of both sides; None = no ratings")
+    judge: JudgeConfig = Field(default_factory=JudgeConfig, description="a model that rates the answers of both sides")
     aligned_to: Literal["right", "grounded", "judge"] = Field(
         "right", description="what the alignment was for: right answers, saying nothing that is not there, or the judge's ratings"
     )
@@ -51,6 +51,6 @@ class EvaluateAnswersConfig(Section):
 
     @model_validator(mode="after")
     def _the_judge_is_there(self) -> "EvaluateAnswersConfig":
-        if self.aligned_to == "judge" and self.judge is None:
+        if self.aligned_to == "judge" and self.judge.pretrained is None:
             raise ValueError("aligned_to is the judge, but there is none; give judge.pretrained")
         return self

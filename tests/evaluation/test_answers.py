@@ -18,10 +18,11 @@ from mmalign.evaluation.answers.evaluate import Options, evaluate
 from mmalign.evaluation.answers.judge import ASPECTS, AnswerJudge
 from mmalign.evaluation.answers.measure import Measured, mark
 from mmalign.evaluation.answers.questions import AskedQuestion, Columns, load_questions
+from mmalign.evaluation.answers.result import Rate
 from mmalign.evaluation.answers.run import questions_of
 from mmalign.evaluation.answers.sides import AlignedVlm, answer_all
-from mmalign.evaluation.answers.words import remarks, verdict
-from mmalign.evaluation.statistics import ratio_difference
+from mmalign.evaluation.answers.words import change, remarks, verdict
+from mmalign.evaluation.statistics import Interval, ratio_difference
 from mmalign.shapes import models
 from mmalign.shapes.exam import exam, write
 from mmalign.training.response_trained import VlmLora
@@ -101,6 +102,12 @@ def test_numbers_of_pictures_are_in_order():
     side = [mark(one, Answer("red", 1, 1.0), "exact") for one in asked]
     titles = [rate.title for rate in Measured(asked, (side, side), resamples=100).right()]
     assert titles == ["right", "right, pictures 1", "right, pictures 2", "right, pictures 10"]
+
+
+@pytest.mark.parametrize(("questions", "said"), [(1, "no measurable difference"), (9, "no measurable difference"), (10, "better")])
+def test_of_a_handful_of_questions_nothing_is_claimed(questions, said):
+    end = Interval(1.0, 1.0, 1.0)
+    assert change(Rate("right", Interval(0.0, 0.0, 0.0), end, end, questions)) == said
 
 
 def test_win_rates_count_ties_half_and_only_what_is_known():

@@ -8,6 +8,7 @@ from accelerate import PartialState
 from tqdm import tqdm
 
 from mmalign.config.answers import JudgeConfig
+from mmalign.errors import UserError
 from mmalign.evaluation.answers.questions import AskedQuestion
 from mmalign.images import open_image
 from mmalign.scorers.judge import Judge, Question
@@ -38,12 +39,14 @@ class AnswerJudge:
         config: which model, and how it is run.
 
     Raises:
-        UserError: the model cannot be loaded.
+        UserError: no model is named, or it cannot be loaded.
     """
 
     rubric = Rubric(ASPECTS)
 
     def __init__(self, config: JudgeConfig):
+        if config.pretrained is None:
+            raise UserError("the judge has no model; give judge.pretrained")
         self.config = config
         self.judge: Judge = load_judge(resolve(config.pretrained), config.revision, getattr(torch, config.dtype))
         self.judge.model.to(PartialState().device)

@@ -33,7 +33,7 @@ def run(config: EvaluateAnswersConfig) -> Path:
     family = pipelines.configured_vlm(config.vlm)
     family.model.to(PartialState().device)
     sides = AlignedVlm(family, config.adapter_path)
-    judge = None if config.judge is None else AnswerJudge(config.judge)
+    judge = None if config.judge.pretrained is None else AnswerJudge(config.judge)
     options = Options(
         match=config.match,
         max_new_tokens=config.max_new_tokens,

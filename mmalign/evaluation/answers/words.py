@@ -7,6 +7,8 @@ from mmalign.evaluation.verdict import FEW, counted, percent, reading, span
 
 GOOD = {"right": 1, "answers with such a claim": -1, "claims that name what is not there": -1}
 """Whether more is better, by name of a rate; lengths are neither."""
+TELLING = 10
+"""Questions below which nothing is said of a difference: a bootstrap of a handful shows no doubt where there is all of it."""
 
 
 def verdict(found: AnswersEvaluation) -> str:
@@ -37,6 +39,8 @@ def remarks(found: AnswersEvaluation) -> list[str]:
 
 def change(rate: Rate) -> str:
     """What the difference allows to say, turned so that better is better; of lengths, whether there is more."""
+    if rate.n < TELLING:
+        return "no measurable difference"
     found = reading(rate.difference.low, rate.difference.high, 0)
     turned = {"better": "worse", "worse": "better"}
     return turned.get(found, found) if GOOD.get(rate.name, 1) < 0 else found
