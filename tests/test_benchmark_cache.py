@@ -26,7 +26,8 @@ def report(tmp_path_factory):
 def forward_gflop():
     """One forward of the embedded denoiser on so many pairs."""
     family = pipelines.load("shapes/sdxl")
-    noisy, sizes = torch.randn(2 * PAIRS, 4, 16, 16), torch.zeros(2 * PAIRS, 6)
+    channels, side = family.denoiser.config.in_channels, family.denoiser.config.sample_size
+    noisy, sizes = torch.randn(2 * PAIRS, channels, side, side), torch.zeros(2 * PAIRS, 6)
     encoded = {name: value.repeat(2 * PAIRS, *[1] * (value.ndim - 1)) for name, value in family.encode_prompts(["a cat"]).items()}
     with FlopCounterMode(display=False) as counted, torch.no_grad():
         family.predict(family.denoiser, noisy, torch.zeros(2 * PAIRS), encoded | {"time_ids": sizes})
