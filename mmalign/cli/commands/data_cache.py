@@ -22,7 +22,7 @@ def run(words: list[str]) -> int:
     """Fills or lists, and prints what there is then."""
     if not words or words[0] in ("-h", "--help"):
         print(USAGE)
-        return 0 if words else 2
+        raise SystemExit(0 if words else 2)
     path, *options = words
     if path.startswith("-"):
         raise UserError(f"the configuration file comes first: mmalign data cache CONFIG {' '.join(words)}")
