@@ -5,13 +5,13 @@ from mmalign.errors import UserError
 
 USAGE = """usage: mmalign data cache CONFIG [--list] [--prune] [--KEY VALUE ...]
 
-  CONFIG       YAML file of a training run of an image generator, with data.cache_dir
+  CONFIG       YAML file of a run of an image generator, with data.cache_dir
   --list       say what the folder holds, and compute nothing
   --prune      remove what this run does not read, after filling; give the folder
                to one configuration alone, or leave this out
   --KEY VALUE  change a key of the file, for instance --data.reference-draws 4
 
-Latents, prompt embeddings and, with data.reference_draws, the reference's errors.
+Latents, prompt embeddings and, with data.reference_draws, reference errors.
 What is there is not computed again: a fill that was stopped goes on.
 
   mmalign data cache configs/sdxl_diffusion_dpo_lora.yaml --data.cache-dir cache
