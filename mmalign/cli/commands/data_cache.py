@@ -7,8 +7,8 @@ USAGE = """usage: mmalign data cache CONFIG [--list] [--prune] [--KEY VALUE ...]
 
   CONFIG       YAML file of a run of an image generator, with data.cache_dir
   --list       say what the folder holds, and compute nothing
-  --prune      remove what this run does not read, after filling; give the folder
-               to one configuration alone, or leave this out
+  --prune      remove what this run does not read, after filling; give the
+               folder to one configuration alone, or leave this out
   --KEY VALUE  change a key of the file, for instance --data.reference-draws 4
 
 Latents, prompt embeddings and, with data.reference_draws, reference errors.
