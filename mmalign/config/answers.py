@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from mmalign.config.frames import FramesConfig
 from mmalign.config.responses import VlmConfig
 from mmalign.config.section import Section
 from mmalign.config.sections import Dtype
@@ -38,6 +39,7 @@ class EvaluateAnswersConfig(Section):
         description="when an answer is right: it is one of the right ones (case and final stop aside), its first word is, or it holds one",
     )
     processor: dict[str, Any] = Field(default_factory=dict, description="arguments of the model's processor, such as {max_pixels: 401408}")
+    frames: FramesConfig = Field(default_factory=FramesConfig, description="which frames of films are looked at")
     max_new_tokens: int = Field(64, ge=1, description="tokens of an answer, after which it is cut off")
     batch_size: int = Field(16, ge=1, description="questions answered at once")
     judge: JudgeConfig = Field(default_factory=JudgeConfig, description="a model that rates the answers of both sides")

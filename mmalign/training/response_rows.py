@@ -116,7 +116,7 @@ class ResponseRows(Dataset):
         made = picture == "negative" and self.negatives is not None
         sources = example.images if picture == "image" or made else example.negatives
         images = [open_image(source, example.origin) for source in sources]
-        shown = self.films([self._plain(turn) for turn in example.turns], images, example.videos, example.origin)
+        shown = self.films([self.encoder.plain.turn(turn) for turn in example.turns], images, example.videos, example.origin)
         if not made:
             return shown
         drawn = generator(self.seed, "negative", index)
@@ -141,11 +141,6 @@ class ResponseRows(Dataset):
             return self.encoder(shown.turns, said, shown.images, **(shown.given | self.options))
         except UserError as error:
             raise UserError(f"{example.origin}: {error}") from error
-
-    def _plain(self, turn: Mapping[str, Any]) -> dict[str, Any]:
-        """A turn whose texts say no control token: places of pictures are parts of their own."""
-        parts = [part if part["type"] != "text" else part | {"text": self.encoder.plain(part["text"])} for part in turn["content"]]
-        return {"role": turn["role"], "content": parts}
 
 
 def spoken(example: ResponseExample, number: int) -> Response:

@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from mmalign.vlm.encode import Turn
+from mmalign.vlm.encode import EncodedPrompts, PromptEncoder, Turn
 from mmalign.vlm.films import Film, FilmSource, read_film
 
 
@@ -62,6 +62,22 @@ class FilmReader:
         """A chat with its films read. Raises UserError where one cannot be."""
         read = tuple(read_film(film, self.count, self.fps, origin) for film in films)
         return Shown(*spread(turns, images, read)) if self.as_pictures else Shown(turns, tuple(images), read)
+
+
+def prompts(encoder: PromptEncoder, shown: Sequence[Shown], **options: Any) -> EncodedPrompts:
+    """Chats to be answered together: all have films, or none has.
+
+    Args:
+        **options: handed to the processor as they are.
+
+    Raises:
+        UserError: the processor refuses what it is given.
+    """
+    given = dict(options)
+    if any(one.films for one in shown):
+        given |= {"video_metadata": [[film.metadata for film in one.films] for one in shown], "do_sample_frames": False}
+    films = [[list(film.frames) for film in one.films] for one in shown]
+    return encoder.prompts([one.turns for one in shown], [one.images for one in shown], films, **given)
 
 
 def spread(

@@ -1,6 +1,7 @@
 """Texts as a model's chat takes them: foreign ones without its control tokens, and its first token written once."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -16,6 +17,11 @@ class Plain:
 
     def __call__(self, text: str) -> str:
         return self._control.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
+
+    def turn(self, turn: Mapping[str, Any]) -> dict[str, Any]:
+        """A turn of a chat whose texts are plain; places of pictures and films are parts of their own and stay."""
+        parts = [part if part["type"] != "text" else {**part, "text": self(part["text"])} for part in turn["content"]]
+        return {**turn, "content": parts}
 
 
 def control_tokens(processor: Any) -> list[str]:

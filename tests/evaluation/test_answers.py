@@ -200,6 +200,23 @@ def test_both_sides_answer_as_alone(family, adapter):
     assert [answer.text for answer in answer_all(pipelines.load_vlm(alone.eval(), family.processor), asked, 12)] == after
 
 
+def test_a_film_is_asked_about_by_its_frames(family, tmp_path):
+    """The model takes no films: it is shown the chosen frames as pictures, between questions without films."""
+    frames = [row["images"][0] for row in ROWS[:6]]
+    folder = tmp_path / "film"
+    folder.mkdir()
+    for number, frame in enumerate(frames):
+        frame.save(folder / f"{number}.png")
+    question = {"question": "Where is the shape at the end?", "answer": "left"}
+    film, plain = load_questions([{**question, "videos": [str(folder)]}, ROWS[0]])
+    assert film.groups["pictures"] == "1"
+    pictures = load_questions([{**question, "images": frames[1::2]}])
+    (alone,) = answer_all(family, pictures, 12)
+    told = answer_all(family, [film, plain], 12, frames={"count": 3})
+    assert told[0].text == alone.text
+    assert told[1].text == answer_all(family, [plain], 12)[0].text
+
+
 def test_what_is_merged_as_the_page_says_answers_as_base_with_adapter(family, adapter, tmp_path):
     asked = load_questions(ROWS[:14])
     sides = AlignedVlm(family, adapter)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from mmalign.errors import UserError
 from mmalign.evaluation.answers.judge import AnswerJudge
@@ -15,6 +16,10 @@ from mmalign.evaluation.answers.result import AnswersEvaluation, Choice, Marked,
 from mmalign.evaluation.answers.sides import AlignedVlm, answer_all
 from mmalign.evaluation.selection import evenly_spaced, largest_wins
 from mmalign.images import open_image
+from mmalign.vlm.films import read_film
+
+FRAMES_SHOWN = 4
+"""Frames of a film in the report."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,7 @@ class Options:
         max_new_tokens: tokens of an answer, after which it is cut off.
         batch_size: questions answered at once.
         processor: arguments of the processor.
+        frames: which frames of films are looked at: count, fps, as_pictures.
         shown: questions shown in the report, spread evenly over all.
         extremes: largest wins shown besides, and as many largest losses.
     """
@@ -33,6 +39,7 @@ class Options:
     max_new_tokens: int = 64
     batch_size: int = 16
     processor: Mapping[str, Any] = field(default_factory=dict)
+    frames: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     resamples: int = 10_000
     confidence: float = 0.95
@@ -88,7 +95,7 @@ def evaluate(
 
 
 def _answers(sides: AlignedVlm, name: str, questions: Sequence[AskedQuestion], options: Options, progress: bool) -> list:
-    given = (questions, options.max_new_tokens, options.batch_size, options.processor, name if progress else None)
+    given = (questions, options.max_new_tokens, options.batch_size, options.processor, name if progress else None, options.frames)
     if name == "base":
         return answer_all(sides.base, *given)
     with sides.aligned() as family:
@@ -110,7 +117,7 @@ def _shown(questions: Sequence[AskedQuestion], marked: Sequence[Sequence[Marked]
         Shown(
             question=questions[place].text,
             answers=questions[place].answers,
-            images=tuple(open_image(source, questions[place].origin) for source in questions[place].images),
+            images=_seen(questions[place]),
             base=marked[0][place],
             aligned=marked[1][place],
             chosen=name,
@@ -118,6 +125,13 @@ def _shown(questions: Sequence[AskedQuestion], marked: Sequence[Sequence[Marked]
         for name, places in chosen.items()
         for place in places
     ]
+
+
+def _seen(asked: AskedQuestion) -> tuple[Image.Image, ...]:
+    """The pictures of a question, and some frames of its films."""
+    pictures = (open_image(source, asked.origin) for source in asked.images)
+    frames = (frame for film in asked.videos for frame in read_film(film, FRAMES_SHOWN, origin=asked.origin).frames)
+    return (*pictures, *frames)
 
 
 def _row(asked: AskedQuestion, base: Marked, aligned: Marked) -> dict[str, object]:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from mmalign.data.responses.reader import films, pictures
@@ -13,6 +12,7 @@ from mmalign.data.sources import open_source
 from mmalign.errors import UserError
 from mmalign.images import ImageSource
 from mmalign.vlm.edits import plain
+from mmalign.vlm.films import FilmSource
 
 Match = Literal["exact", "first_word", "contains"]
 
@@ -30,7 +30,7 @@ class AskedQuestion:
 
     turns: tuple[Turn, ...]
     images: tuple[ImageSource, ...]
-    videos: tuple[Path, ...]
+    videos: tuple[FilmSource, ...]
     answers: tuple[str, ...]
     present: tuple[str, ...]
     absent: tuple[str, ...]

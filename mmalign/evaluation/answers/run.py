@@ -39,6 +39,7 @@ def run(config: EvaluateAnswersConfig) -> Path:
         max_new_tokens=config.max_new_tokens,
         batch_size=config.batch_size,
         processor=config.processor,
+        frames=config.frames.model_dump(),
         seed=config.seed,
         resamples=config.resamples,
         confidence=config.confidence,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mmalign.vlm.answer import Answer, answers
 from mmalign.vlm.encode import PromptEncoder
 from mmalign.vlm.family import VlmFamily
 from mmalign.vlm.load import load_model
+from mmalign.vlm.shown import FilmReader, Shown, prompts
 
 ADAPTER_NAME = "aligned"
 ADAPTER_FILE = "adapter_config.json"
@@ -86,34 +88,35 @@ def answer_all(
     batch_size: int = 16,
     options: Mapping[str, Any] | None = None,
     name: str | None = None,
+    frames: Mapping[str, Any] | None = None,
 ) -> list[Answer]:
     """Greedy answers, in the order of the questions; those with as many pictures are answered together.
 
     Args:
         options: of the processor.
         name: what the bar is called; None = no bar.
+        frames: which frames of films are looked at, as ``VlmFamily.films`` takes it.
 
     Raises:
-        UserError: a picture cannot be read, or the processor refuses it.
+        UserError: a picture or a film cannot be read, or the processor refuses it.
     """
-    encoder, found = PromptEncoder(family.processor), {}
-    order = sorted(range(len(questions)), key=lambda place: (len(questions[place].images), len(questions[place].text)))
+    encoder, reader, found = PromptEncoder(family.processor), family.films(**(frames or {})), {}
+    order = sorted(range(len(questions)), key=lambda place: _likeness(questions[place]))
     with tqdm(total=len(questions), desc=name, unit="answer", disable=name is None) as bar:
-        for start in range(0, len(order), batch_size):
-            places = order[start : start + batch_size]
-            said = answers(family, _encoded(encoder, [questions[place] for place in places], options or {}), max_new_tokens)
-            found.update(zip(places, said, strict=True))
-            bar.update(len(places))
+        for _, alike in groupby(order, key=lambda place: bool(questions[place].videos)):
+            while places := list(islice(alike, batch_size)):
+                shown = [_shown(encoder, reader, questions[place]) for place in places]
+                said = answers(family, prompts(encoder, shown, **(options or {})), max_new_tokens)
+                found.update(zip(places, said, strict=True))
+                bar.update(len(places))
     return [found[place] for place in range(len(questions))]
 
 
-def _encoded(encoder: PromptEncoder, asked: Sequence[AskedQuestion], options: Mapping[str, Any]) -> Any:
-    chats = [[_plain(encoder, turn) for turn in one.turns] for one in asked]
-    images = [[open_image(source, one.origin) for source in one.images] for one in asked]
-    films = {"videos": [[str(path) for path in one.videos] for one in asked]} if any(one.videos for one in asked) else {}
-    return encoder.prompts(chats, images, **films, **options)
+def _likeness(asked: AskedQuestion) -> tuple[int, int, int]:
+    """Sorts questions so that neighbors are about as long."""
+    return len(asked.videos), len(asked.images), len(asked.text)
 
 
-def _plain(encoder: PromptEncoder, turn: Mapping[str, Any]) -> dict[str, Any]:
-    parts = [part if part["type"] != "text" else part | {"text": encoder.plain(part["text"])} for part in turn["content"]]
-    return {"role": turn["role"], "content": parts}
+def _shown(encoder: PromptEncoder, reader: FilmReader, asked: AskedQuestion) -> Shown:
+    turns = [encoder.plain.turn(turn) for turn in asked.turns]
+    return reader(turns, [open_image(source, asked.origin) for source in asked.images], asked.videos, asked.origin)

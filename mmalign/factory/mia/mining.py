@@ -137,7 +137,7 @@ class Miner:
         if not able:
             return list(batch)
         shown = [self._seen(one) for one in able]
-        chats = [self._plain(made) for made in shown]
+        chats = [[self._encoder.plain.turn(turn) for turn in made.turns()] for made in shown]
         prompts = self._encoder.prompts(chats, [made.images for made in shown], **self.options.processor)
         said = answers(self.family, prompts, self.options.max_new_tokens, self._probe)
         judged = {
@@ -153,18 +153,6 @@ class Miner:
         if noise is None:
             return one.made
         return noise(one.made, np.random.default_rng(derived_seed(self.options.seed, "noise", one.request.kind, one.request.row)))
-
-    def _plain(self, made: MultiImage) -> list[dict[str, Any]]:
-        """The chat with the control tokens of foreign texts made words."""
-        return [
-            {
-                **turn,
-                "content": [
-                    part if part["type"] != "text" else {**part, "text": self._encoder.plain(part["text"])} for part in turn["content"]
-                ],
-            }
-            for turn in made.turns()
-        ]
 
     def _share(self, prompts: EncodedPrompts, place: int, made: MultiImage, answer: Answer) -> float | None:
         return None if answer.attention is None else target_share(self.family, prompts, place, made, answer.attention)

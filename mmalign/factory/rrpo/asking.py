@@ -1,7 +1,6 @@
 """Questions about frames as a model is asked them: as pictures in their places, or as a film where the row is one."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from mmalign.config.rrpo import RrpoOptions
 from mmalign.data.responses.schema import Turn, count_places, spoken, with_places
@@ -10,7 +9,7 @@ from mmalign.vlm.answer import answers
 from mmalign.vlm.encode import PromptEncoder
 from mmalign.vlm.family import VlmFamily
 from mmalign.vlm.films import Film
-from mmalign.vlm.shown import Shown, spread
+from mmalign.vlm.shown import Shown, prompts, spread
 
 
 class Asker:
@@ -41,23 +40,14 @@ class Asker:
         return [said[place] for place in range(len(rows))]
 
     def _shown(self, asked: Asked, film: Film) -> Shown:
-        turns = [self._plain(turn) for turn in turns_of(asked, len(film.frames))]
+        turns = [self._encoder.plain.turn(turn) for turn in turns_of(asked, len(film.frames))]
         if not asked.videos:
             return Shown(turns, film.frames)
         return Shown(*spread(turns, (), [film])) if self._as_pictures else Shown(turns, (), (film,))
 
     def _said(self, shown: Sequence[Shown]) -> list[str]:
-        chats, images = [one.turns for one in shown], [one.images for one in shown]
-        given: dict[str, Any] = {**self._options.processor}
-        if any(one.films for one in shown):
-            given |= {"video_metadata": [[film.metadata for film in one.films] for one in shown], "do_sample_frames": False}
-        films = [[list(film.frames) for film in one.films] for one in shown]
-        prompts = self._encoder.prompts(chats, images, films, **given)
-        return [answer.text.strip() for answer in answers(self._family, prompts, self._options.max_new_tokens)]
-
-    def _plain(self, turn: Mapping[str, Any]) -> dict[str, Any]:
-        parts = [part if part["type"] != "text" else part | {"text": self._encoder.plain(part["text"])} for part in turn["content"]]
-        return {"role": turn["role"], "content": parts}
+        prompted = prompts(self._encoder, shown, **self._options.processor)
+        return [answer.text.strip() for answer in answers(self._family, prompted, self._options.max_new_tokens)]
 
 
 def turns_of(asked: Asked, frames: int) -> tuple[Turn, ...]:
