@@ -13,7 +13,8 @@ from mmalign.scorers.judge import Question
 from mmalign.scorers.load_judge import load_judge
 from tests.tiny_vlms import FAMILIES, make
 
-TURNS = {"llava": "ASSISTANT: Yes", "qwen": "<|im_start|>assistant\nYes", "idefics3": "Assistant: Yes", "smolvlm": "Assistant: Yes"}
+TURNS = dict.fromkeys(("llava", "llava_next", "llava_onevision", "vipllava"), "ASSISTANT: Yes")
+TURNS |= {"qwen": "<|im_start|>assistant\nYes", "idefics3": "Assistant: Yes", "smolvlm": "Assistant: Yes"}
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
