@@ -1,5 +1,6 @@
 """Examples as a method takes them: as they are, winners alone, or pairs taken apart."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import overload
@@ -27,9 +28,9 @@ class View(Sequence[Example]):
         places = range(len(self))[index]
         return self.at(places) if isinstance(places, int) else [self.at(place) for place in places]
 
+    @abstractmethod
     def at(self, index: int) -> Example:
         """The example at a place from 0 on."""
-        raise NotImplementedError
 
 
 class Chosen(View):

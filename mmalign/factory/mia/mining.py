@@ -17,6 +17,7 @@ from mmalign.factory.mia.noise import RELEASED
 from mmalign.factory.mia.plan import Request, requests
 from mmalign.factory.mia.pool import Pool
 from mmalign.factory.mia.select import Measures, measured, reason_against
+from mmalign.factory.mined import Mining
 from mmalign.factory.questions import Asked
 from mmalign.images import ImageSource
 from mmalign.prefetch import prefetch
@@ -66,28 +67,7 @@ class Mined:
         return ResponseExample(turns, (self.asked.answer, self.rejected), images=self.made.images, origin=self.asked.origin)
 
 
-@dataclass(frozen=True)
-class Mining:
-    """What ``mine`` found: all prompts, kept or not, in order."""
-
-    all: Sequence[Mined]
-
-    @property
-    def kept(self) -> list[Mined]:
-        return [one for one in self.all if one.kept]
-
-    @property
-    def examples(self) -> list[ResponseExample]:
-        """The preferences, as ``mmalign.training.responses`` takes them."""
-        return [one.example() for one in self.kept]
-
-    def reasons(self) -> Mapping[str, int]:
-        """How many were not kept, by reason, the most frequent first."""
-        found = [one.reason for one in self.all if one.reason is not None]
-        return {reason: found.count(reason) for reason in sorted(set(found), key=lambda reason: (-found.count(reason), reason))}
-
-
-def mine(family: VlmFamily, rows: Sequence[Asked], options: MiaOptions | None = None, groups: Sequence[str] | None = None) -> Mining:
+def mine(family: VlmFamily, rows: Sequence[Asked], options: MiaOptions | None = None, groups: Sequence[str] | None = None) -> Mining[Mined]:
     """Preferences from questions about one picture, in memory.
 
     Args:

@@ -1,6 +1,6 @@
 """From questions about films to preferences: films spoiled, answers asked for, wrong ones found, phrases marked."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from random import Random
@@ -8,6 +8,7 @@ from random import Random
 from mmalign.config.rrpo import RrpoOptions
 from mmalign.data.responses import ResponseExample
 from mmalign.errors import UserError
+from mmalign.factory.mined import Mining
 from mmalign.factory.questions import Asked
 from mmalign.factory.rrpo.asking import Asker, turns_of
 from mmalign.factory.rrpo.frames import Frames, frames_of
@@ -76,28 +77,9 @@ class Mined:
         return ResponseExample(turns, said, images=self.frames.sources, videos=self.asked.videos, **told)
 
 
-@dataclass(frozen=True)
-class Mining:
-    """What ``mine`` found: all rows, kept or not, in order."""
-
-    all: Sequence[Mined]
-
-    @property
-    def kept(self) -> list[Mined]:
-        return [one for one in self.all if one.kept]
-
-    @property
-    def examples(self) -> list[ResponseExample]:
-        """The preferences, as ``mmalign.training.responses`` takes them."""
-        return [one.example() for one in self.kept]
-
-    def reasons(self) -> Mapping[str, int]:
-        """How many were not kept, by reason, the most frequent first."""
-        found = [one.reason for one in self.all if one.reason is not None]
-        return {reason: found.count(reason) for reason in sorted(set(found), key=lambda reason: (-found.count(reason), reason))}
-
-
-def mine(family: VlmFamily | None, rows: Sequence[Asked], options: RrpoOptions | None = None, helpers: Helpers = Helpers()) -> Mining:
+def mine(
+    family: VlmFamily | None, rows: Sequence[Asked], options: RrpoOptions | None = None, helpers: Helpers = Helpers()
+) -> Mining[Mined]:
     """Preferences from questions about films or several pictures, in memory.
 
     Args:
