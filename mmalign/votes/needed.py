@@ -7,7 +7,8 @@ from statistics import NormalDist
 import numpy as np
 from PIL import Image
 
-from mmalign.evaluation.statistics import Interval, ratio_interval
+from mmalign.evaluation.statistics import Interval
+from mmalign.votes.results import by_prompt
 from mmalign.votes.rounds import Cast
 
 Pictures = Callable[[int], tuple[Image.Image, Image.Image]]
@@ -49,8 +50,4 @@ def agreement(votes: Sequence[Cast], pictures: Pictures, score: Score, batch: in
         scores = np.asarray(score(images, [vote.prompt for vote in part for _ in range(2)]), dtype=np.float64).reshape(-1, 2)
         signs = np.array([1 if vote.choice == "left" else -1 for vote in part])
         right += ((np.sign(scores[:, 0] - scores[:, 1]) * signs + 1) / 2).tolist()
-    if not right:
-        return None
-    prompts, place = np.unique([vote.prompt for vote in decided], return_inverse=True)
-    totals, counts = np.bincount(place, right, len(prompts)), np.bincount(place, minlength=len(prompts))
-    return ratio_interval(totals, counts, seed, 2000)
+    return by_prompt(decided, right, seed, 2000) if right else None

@@ -60,7 +60,7 @@ def results(votes: Sequence[Cast], seed: int = 0, resamples: int = 2000) -> Resu
     counted = [vote for vote in votes if vote.choice != "skip" and vote.left != vote.right]
     sides = Counter(vote.choice for vote in votes if vote.choice in ("left", "right"))
     decided = [vote for vote in votes if vote.choice in ("left", "right")]
-    left = _by_prompt(decided, [float(vote.choice == "left") for vote in decided], seed, resamples) if decided else None
+    left = by_prompt(decided, [float(vote.choice == "left") for vote in decided], seed, resamples) if decided else None
     names = sorted({name for vote in counted for name in (vote.left, vote.right)})
     duels = [_duel(counted, pair, seed, resamples) for pair in combinations(names, 2)]
     return Results(
@@ -88,11 +88,12 @@ def _duel(votes: Sequence[Cast], pair: tuple[str, str], seed: int, resamples: in
     values = [outcome(vote, pair[0]) for vote in here]
     wins, losses = values.count(1.0), values.count(0.0)
     choices = Counter(vote.choice for vote in here)
-    rate = _by_prompt(here, values, seed, resamples)
+    rate = by_prompt(here, values, seed, resamples)
     return Duel(*pair, wins, losses, choices["tie"], choices["both_bad"], rate, sign_test(wins, losses))
 
 
-def _by_prompt(votes: Sequence[Cast], values: Sequence[float], seed: int, resamples: int) -> Interval:
+def by_prompt(votes: Sequence[Cast], values: Sequence[float], seed: int, resamples: int) -> Interval:
+    """Mean of a value per vote, with its interval over prompts."""
     prompts, place = np.unique([vote.prompt for vote in votes], return_inverse=True)
     totals, counts = (np.bincount(place, weights, len(prompts)) for weights in (values, None))
     return ratio_interval(totals, counts, seed, resamples)

@@ -56,7 +56,7 @@ def test_without_a_reference_the_errors_are_the_policys_own(configured):
 )
 def test_each_kind_of_trouble_is_told_and_the_run_goes_on(configured, capsys, monkeypatch, kind, changes):
     if kind == "spike":
-        monkeypatch.setattr(loop, "train_step", accident(loop.train_step, at=18))
+        monkeypatch.setattr(loop, "train_step", with_rate_times(1e5, loop.train_step, at=18))
     only = {"winner_error": None, "saturated": None, "spike": None} | {kind.replace(" ", "_"): 0.5}
     out = train(configured(guard=WATCH | only, **changes))
     (event,) = events(out)
@@ -67,12 +67,12 @@ def test_each_kind_of_trouble_is_told_and_the_run_goes_on(configured, capsys, mo
     assert lines(out)[-1]["step"] == changes["train"]["max_train_steps"]
 
 
-def accident(train_step, at):
-    """Steps with a rate that is a hundred thousand times as large from one of them on."""
+def with_rate_times(factor, train_step, at):
+    """Steps with a rate so many times as large from one of them on."""
 
     def step(run, batches):
         if run.step == at:
-            run.multiply_rate(1e5)
+            run.multiply_rate(factor)
         return train_step(run, batches)
 
     return step

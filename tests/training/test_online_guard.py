@@ -8,7 +8,7 @@ from mmalign.training import checkpoint, loop
 from mmalign.training.guard import Guard
 from mmalign.training.guard_findings import Finding
 from mmalign.training.run import train
-from tests.training.test_guard_runs import BROKEN, LORA, MENDED, events, killed, lines
+from tests.training.test_guard_runs import BROKEN, LORA, MENDED, events, killed, lines, with_rate_times
 from tests.training.test_online import DPO, SEPPO
 from tests.training.test_resume import AGAIN, assert_equal_runs
 
@@ -39,7 +39,7 @@ def test_a_rollback_into_the_middle_of_an_earlier_round(configured, monkeypatch,
     """Rounds of four steps and checkpoints of three: what is seen at step 14 takes the run back to step 3, the last of the first round."""
     long = {"train": {"max_train_steps": 16, "checkpointing_steps": 3}} | settings | {"online": settings["online"] | {"refresh_steps": 4}}
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "train_step", halved(loop.train_step, at=3))
+        patched.setattr(loop, "train_step", with_rate_times(0.5, loop.train_step, at=3))
         halving = train(configured("halving", **long))
     monkeypatch.setattr(Guard, "see", seen_once(at=14))
     back = train(configured("back", guard={"action": "rollback", "window": 10, "rate_factor": 0.5}, **long))
@@ -50,17 +50,6 @@ def test_a_rollback_into_the_middle_of_an_earlier_round(configured, monkeypatch,
     assert members[0].keys() == members[1].keys()
     for name, tensors in members[0].items():
         assert all(torch.equal(tensor, members[1][name][key]) for key, tensor in tensors.items())
-
-
-def halved(train_step, at):
-    """Steps with half the rate from one of them on."""
-
-    def step(run, batches):
-        if run.step == at:
-            run.multiply_rate(0.5)
-        return train_step(run, batches)
-
-    return step
 
 
 def seen_once(at):

@@ -13,6 +13,7 @@ from mmalign.evaluation.markup import configuration, document, section
 from mmalign.evaluation.versions import this_command, versions
 from mmalign.factory.gallery import facts, figure, figures, spread, table
 from mmalign.factory.mia.tally import Tally
+from mmalign.factory.mined import left_out
 
 NAMES = {"sequence": "sequence", "collage": "collage", "pic_in_pic": "picture in a picture"}
 BINS = 25
@@ -51,11 +52,6 @@ def layouts(tally: Tally) -> list[list[str]]:
     """Rows of a table: layout, number of pictures, prompts, kept, share."""
     found = tally.by_layout().items()
     return [[NAMES[kind], str(count), f"{total:,}", f"{kept:,}", f"{kept / total:.1%}"] for (kind, count), (total, kept) in found]
-
-
-def left_out(tally: Tally) -> list[list[str]]:
-    """Rows of a table: reason, number."""
-    return [[reason, f"{count:,}"] for reason, count in tally.reasons().most_common()]
 
 
 def _head(tally: Tally) -> str:

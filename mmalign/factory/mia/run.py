@@ -1,6 +1,6 @@
 """``mmalign data mia``: prompts built, answered and chosen shard by shard."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
@@ -12,9 +12,10 @@ from mmalign.factory.gallery import shown_of
 from mmalign.factory.mia.export import export
 from mmalign.factory.mia.mining import Miner
 from mmalign.factory.mia.plan import Plan, requests
-from mmalign.factory.mia.report import facts_of, layouts, left_out, page
+from mmalign.factory.mia.report import facts_of, layouts, page
 from mmalign.factory.mia.rows import row, schema
 from mmalign.factory.mia.tally import Tally, total
+from mmalign.factory.mined import left_out, shard
 from mmalign.factory.questions import Questions
 from mmalign.factory.seated import model_files, seated
 from mmalign.files import write_whole
@@ -73,14 +74,8 @@ def _mine_all(
 
 
 def _table(config: MiaConfig, plan: Plan, number: int, miner: Miner, progress: Progress) -> pa.Table:
-    """The rows of a shard, with its counts in the metadata."""
-    tally, kept, shown = Tally(), list[Mapping[str, Any]](), shown_of(number, len(plan.sizes), config.shown)
-    for one in miner.mined(plan.shard_of(number)):
-        tally.add(one, shown)
-        kept += [row(one, config.image_format)] if one.kept else []
-        progress.add(1)
-    table = pa.Table.from_pylist(kept, schema=schema())
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), **tally.metadata()})
+    mined, shown = miner.mined(plan.shard_of(number)), shown_of(number, len(plan.sizes), config.shown)
+    return shard(mined, Tally(), shown, lambda one: row(one, config.image_format), schema(), progress.add)
 
 
 def _finished(config: MiaConfig, shards: ShardFolder) -> str:

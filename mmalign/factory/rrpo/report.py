@@ -9,6 +9,7 @@ from mmalign.config.rrpo import RrpoConfig
 from mmalign.evaluation.markup import configuration, document, section
 from mmalign.evaluation.versions import this_command, versions
 from mmalign.factory.gallery import facts, figure, figures, spread, table
+from mmalign.factory.mined import left_out
 from mmalign.factory.rrpo.tally import Tally
 from mmalign.vlm.edits import Span
 
@@ -45,11 +46,6 @@ def facts_of(tally: Tally, config: RrpoConfig) -> bytes:
 def forms(tally: Tally) -> list[list[str]]:
     """Rows of a table: form of the right answer, rows, kept, share."""
     return [[NAMES[form], f"{total:,}", f"{kept:,}", f"{kept / total:.1%}"] for form, (total, kept) in tally.by_form().items()]
-
-
-def left_out(tally: Tally) -> list[list[str]]:
-    """Rows of a table: reason, number."""
-    return [[reason, f"{count:,}"] for reason, count in tally.reasons().most_common()]
 
 
 def marked(text: str, spans: Sequence[Span]) -> str:

@@ -1,19 +1,17 @@
 """``mmalign data rrpo``: films spoiled, answers asked for and chosen shard by shard."""
 
-from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any
-
-import pyarrow as pa
 
 from mmalign.config.responses import VlmConfig
 from mmalign.config.rrpo import RrpoConfig
 from mmalign.errors import UserError
 from mmalign.factory.gallery import shown_of
 from mmalign.factory.mia.rows import schema
+from mmalign.factory.mined import left_out, shard
 from mmalign.factory.questions import Questions
 from mmalign.factory.rrpo.mining import Helpers, Miner
-from mmalign.factory.rrpo.report import facts_of, forms, left_out, page
+from mmalign.factory.rrpo.report import facts_of, forms, page
 from mmalign.factory.rrpo.rewrite import load_rewriter
 from mmalign.factory.rrpo.rows import COLUMNS, row
 from mmalign.factory.rrpo.tally import Tally, total
@@ -58,7 +56,8 @@ def run(config: RrpoConfig, processes: Processes | None = None) -> str:
             for number in dealt(len(shares), processes.rank, processes.world, lambda: shards.missing(len(shares))):
                 assert miner is not None
                 shown = shown_of(number, len(shares), config.shown)
-                shards.write(number, _table(config, miner, shares[number], shown, progress.add))
+                mined = miner.mined(shares[number])
+                shards.write(number, shard(mined, Tally(), shown, lambda one: row(one, config.image_format), schema(COLUMNS), progress.add))
                 progress.recount()
         return _finished(config, shards) if processes.is_main else ""
 
@@ -76,17 +75,6 @@ def _miner(config: RrpoConfig, rows: Questions, processes: Processes) -> Miner:
     rewriter = None if config.rewriter.pretrained is None else load_rewriter(config.rewriter)
     helpers = Helpers([judge.build() for judge in config.judges], rewriter)
     return Miner(family, rows, config, helpers, config.given, processes.threads)
-
-
-def _table(config: RrpoConfig, miner: Miner, numbers: range, shown: int, add: Callable[[int], None]) -> pa.Table:
-    """The rows of a shard, with its counts in the metadata."""
-    tally, kept = Tally(), list[Mapping[str, Any]]()
-    for one in miner.mined(numbers):
-        tally.add(one, shown)
-        kept += [row(one, config.image_format)] if one.kept else []
-        add(1)
-    table = pa.Table.from_pylist(kept, schema=schema(COLUMNS))
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), **tally.metadata()})
 
 
 def _finished(config: RrpoConfig, shards: ShardFolder) -> str:
