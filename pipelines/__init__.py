@@ -14,7 +14,8 @@ from mmalign.config import ModelConfig, VlmConfig
 from mmalign.diffusion.family import DEFAULTS, DiffusionFamily, FamilyOptions
 from mmalign.diffusion.quantized import quantization_of
 from mmalign.errors import UserError
-from mmalign.shapes.models import resolve
+from mmalign.shapes.models import is_embedded, resolve
+from mmalign.shapes.settings import CALL
 from mmalign.vlm.family import VlmFamily
 from mmalign.vlm.load import load_model
 
@@ -35,10 +36,10 @@ def load(name_or_pipe: Any, pretrained: str | Path | None = None, *, options: Fa
         UserError: unknown family, a pipeline that no family knows, or nothing to load at that place.
     """
     if not isinstance(name_or_pipe, str | Path):
-        return family_of(name_or_pipe)(name_or_pipe, options)
+        return _bound(family_of(name_or_pipe), name_or_pipe, options)
     if pretrained is None:
         pipe = open_pipeline(name_or_pipe, **opening)
-        return family_of(pipe)(pipe, options)
+        return _bound(family_of(pipe), pipe, options)
     family = plugins.load(__name__, str(name_or_pipe))
     pipe = open_pipeline(pretrained, **opening)
     if type(pipe).__name__ not in family.pipeline_classes:
@@ -46,7 +47,14 @@ def load(name_or_pipe: Any, pretrained: str | Path | None = None, *, options: Fa
             f"{pretrained} holds a {type(pipe).__name__}, but the family {name_or_pipe!r} is for {' or '.join(family.pipeline_classes)}; "
             f"leave the family out and it is found"
         )
-    return family(pipe, options)
+    return _bound(family, pipe, options)
+
+
+def _bound(kind: type[DiffusionFamily], pipe: Any, options: FamilyOptions) -> DiffusionFamily:
+    family = kind(pipe, options)
+    if is_embedded(pipe.name_or_path):
+        family.tuned = CALL
+    return family
 
 
 def configured(model: ModelConfig) -> DiffusionFamily:

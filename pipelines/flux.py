@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmalign.diffusion.packed import PackedFamily
 from mmalign.diffusion.packing import pack, unpack
+from mmalign.diffusion.usual import FEW
 
 
 class Flux(PackedFamily):
@@ -38,9 +39,11 @@ class Flux(PackedFamily):
         embeds, pooled, _ = self.pipe.encode_prompt(list(prompts), device=self.pipe.text_encoder.device, max_sequence_length=length)
         return {"encoder_hidden_states": embeds, "pooled_projections": pooled}
 
-    def call(self) -> dict[str, Any]:
-        given = {} if self.options.guidance is None else {"guidance_scale": self.options.guidance}
-        return super().call() | given
+    @property
+    def usual(self) -> dict[str, Any]:
+        """Guidance as it is trained with; schnell, which has no such input, was distilled for four steps."""
+        few = {} if self.denoiser.config.guidance_embeds or self.options.timesteps else {"num_inference_steps": FEW}
+        return super().usual | few | {"guidance_scale": self.guidance}
 
     def predict(self, denoiser: nn.Module, noisy: Tensor, timesteps: Tensor, conditioning: dict[str, Tensor]) -> Tensor:
         height, width = noisy.shape[-2:]

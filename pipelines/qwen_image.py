@@ -45,6 +45,11 @@ class QwenImage(PackedFamily):
         mean, std = super().encode_images(pixels.unsqueeze(2))
         return mean.squeeze(2), std.squeeze(2)
 
+    @property
+    def usual(self) -> dict[str, Any]:
+        scale = inspect.signature(type(self.pipe).__call__).parameters["true_cfg_scale"].default
+        return super().usual | ({} if self.options.timesteps else {"guidance_scale": scale})
+
     def drawn(self, prompts: Sequence[str], seeds: Sequence[int], **call: Any) -> Tensor:
         """Pictures; ``guidance_scale`` is the pipeline's ``true_cfg_scale``, which acts beside a negative prompt."""
         scale = call.pop("guidance_scale", None)

@@ -14,13 +14,10 @@ from mmalign.errors import UserError
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a base draws with where nothing is said, and what sides of its pictures are multiples of, pixels.
-
-    ``guidance`` is None where the pipeline leaves it to itself.
-    """
+    """What a base draws with where nothing is said, and what sides of its pictures are multiples of, pixels."""
 
     steps: int
-    guidance: float | None
+    guidance: float
     side: int
     multiple: int
 
@@ -68,11 +65,10 @@ def check_sides(view: View, multiple: int, longest: int | None) -> None:
             raise UserError(f"the {name} is {side} pixels, and this model draws {longest} at the most")
 
 
-def defaults_of(family: DiffusionFamily, call: Mapping[str, float]) -> Defaults:
-    """The numbers of a base, and of its pipeline where ``call`` does not say them."""
-    known = parameters_of(family.pipe)
-    steps, guidance = (call.get(name, known[name].default) for name in ("num_inference_steps", "guidance_scale"))
-    return Defaults(int(steps), guidance, family.default_resolution, family.side_multiple)
+def defaults_of(family: DiffusionFamily) -> Defaults:
+    """The numbers of a base."""
+    usual = family.drawing()
+    return Defaults(int(usual["num_inference_steps"]), usual["guidance_scale"], family.default_resolution, family.side_multiple)
 
 
 def parameters_of(pipe: Any) -> Mapping[str, inspect.Parameter]:

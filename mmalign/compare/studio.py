@@ -24,7 +24,6 @@ from mmalign.plugins import nearest
 from mmalign.reward import Reward
 from mmalign.scorers.model import find_device
 from mmalign.shapes import models as embedded
-from mmalign.shapes.settings import CALL
 
 
 class Studio:
@@ -36,7 +35,6 @@ class Studio:
         scorers: rewards by title, or what loads them.
         source: what the base is called in messages and files.
         limits: what a view may ask for.
-        call: steps and guidance where a view does not say them; None = the pipeline's own.
 
     Raises:
         UserError: an aligned model does not fit the base; the message names it.
@@ -49,11 +47,10 @@ class Studio:
         scorers: Mapping[str, Reward | Callable[[], Reward]] | None = None,
         source: str = "",
         limits: Limits = DEFAULT,
-        call: Mapping[str, float] | None = None,
     ):
         self.family, self.source, self.limits = family, source or str(family.pipe.config.get("_name_or_path", "")), limits
         self.scorers = Scorers(scorers or {})
-        self.defaults = defaults_of(family, call or {})
+        self.defaults = defaults_of(family)
         self._adapters: dict[str, Adapter] = {}
         self._keys = count()
         self._turn = Turn()
@@ -83,8 +80,7 @@ class Studio:
         family = pipelines.load(base, dtype=dtype or ("float32" if place.type == "cpu" else "float16"))
         family.pipe.to(place)
         shipped = embedded.aligned(base.removeprefix(embedded.PREFIX)) if base.startswith(embedded.PREFIX) else {}
-        call = CALL if base.startswith(embedded.PREFIX) else None
-        return cls(family, {**shipped, **(aligned or {})}, source=base, call=call, **given)
+        return cls(family, {**shipped, **(aligned or {})}, source=base, **given)
 
     # ---- the models
 

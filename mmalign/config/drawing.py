@@ -12,8 +12,10 @@ from mmalign.config.sections import Dtype, ModelConfig
 class DrawingConfig(RewardsConfig):
     """Pictures drawn by a model and scored by rewards."""
 
-    num_inference_steps: int = Field(25, ge=1, description="denoising steps per picture")
-    guidance_scale: float = Field(7.5, ge=0, description="classifier-free guidance, no unit; 1 or less = none")
+    num_inference_steps: int | None = Field(None, ge=1, description="denoising steps per picture; None = the model's own default")
+    guidance_scale: float | None = Field(
+        None, ge=0, description="classifier-free guidance, no unit; 1 or less = none; None = the model's own default"
+    )
     batch_size: int = Field(4, ge=1, description="pictures drawn at once")
     seed: int = Field(0, ge=0, description="seed of the noise and of all other draws")
 

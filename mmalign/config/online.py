@@ -38,8 +38,10 @@ class OnlineConfig(RewardsConfig):
     )
     never_worse: list[str] = Field(default_factory=list, description="rewards under which a preferred picture must not be the worse one")
     min_gap: float = Field(0.0, ge=0, description="rows whose label scores differ by this or less do not count, in units of the label")
-    num_inference_steps: int = Field(25, ge=1, description="denoising steps per picture")
-    guidance_scale: float = Field(7.5, ge=0, description="classifier-free guidance, no unit; 1 or less = none")
+    num_inference_steps: int | None = Field(None, ge=1, description="denoising steps per picture; None = the model's own default")
+    guidance_scale: float | None = Field(
+        None, ge=0, description="classifier-free guidance, no unit; 1 or less = none; None = the model's own default"
+    )
     batch_size: int = Field(4, ge=1, description="pictures drawn at once")
 
     @property

@@ -197,8 +197,10 @@ class ValidationConfig(Section):
 
     prompts: list[str] = Field(default_factory=list, description="prompts to draw, one picture each")
     steps: int | None = Field(None, ge=1, description="optimizer steps between drawings; None = never")
-    num_inference_steps: int = Field(25, ge=1, description="denoising steps per picture")
-    guidance_scale: float = Field(7.5, ge=0, description="classifier-free guidance, no unit; 1 or less = none")
+    num_inference_steps: int | None = Field(None, ge=1, description="denoising steps per picture; None = the model's own default")
+    guidance_scale: float | None = Field(
+        None, ge=0, description="classifier-free guidance, no unit; 1 or less = none; None = the model's own default"
+    )
     seed: int = Field(0, ge=0, description="seed of the noise: the same at every drawing")
 
     @model_validator(mode="after")

@@ -37,8 +37,10 @@ class EvaluateUsersConfig(Section):
     main_shots: int = Field(4, ge=1, description="the number wherever none is named; one of shots")
     interpolations: int = Field(4, ge=0, description="pairs of people between whom embeddings are mixed; 0 = none")
     scale: float = Field(1.0, ge=0, description="strength of the conditioner, no unit; 1 = as trained, 0 = without it")
-    num_inference_steps: int = Field(25, ge=1, description="denoising steps per picture")
-    guidance_scale: float = Field(7.5, ge=0, description="classifier-free guidance, no unit; 1 or less = none")
+    num_inference_steps: int | None = Field(None, ge=1, description="denoising steps per picture; None = the model's own default")
+    guidance_scale: float | None = Field(
+        None, ge=0, description="classifier-free guidance, no unit; 1 or less = none; None = the model's own default"
+    )
     batch_size: int = Field(8, ge=1, description="pictures drawn at once, for different people")
     confidence: float = Field(0.95, gt=0, lt=1, description="probability that an interval covers what it is about")
     resamples: int = Field(10_000, ge=100, description="bootstrap samples of people and prompts behind an interval")

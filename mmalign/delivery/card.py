@@ -106,7 +106,10 @@ def _remarks(report: Mapping[str, Any]) -> list[str]:
 
 def _measured_by(report: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in report.get("versions", {}).items())
-    return f"Measured by `{report.get('command', 'mmalign evaluate')}` ({versions}). Intervals resample prompts; ties count half."
+    how, drawn = report.get("config", {}), ""
+    if how.get("num_inference_steps"):
+        drawn = f" Drawn in {how['num_inference_steps']} steps with guidance {how['guidance_scale']:g}."
+    return f"Measured by `{report.get('command', 'mmalign evaluate')}` ({versions}).{drawn} Intervals resample prompts; ties count half."
 
 
 def for_hub(card: str) -> str:

@@ -1,16 +1,18 @@
 """What a family of image generators says of itself: how it encodes prompts and images, and how its denoiser is asked."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 
 from mmalign.diffusion.draw import draw
 from mmalign.diffusion.noise import NoiseProcess
+from mmalign.diffusion.usual import NAMES, usual_of
 from mmalign.geometry import Geometry
 
 
@@ -31,6 +33,7 @@ class FamilyOptions:
 
 
 DEFAULTS = FamilyOptions()
+Section = TypeVar("Section", bound=BaseModel)
 
 
 class DiffusionFamily(ABC):
@@ -52,6 +55,8 @@ class DiffusionFamily(ABC):
     def __init__(self, pipe: Any, options: FamilyOptions = DEFAULTS):
         self.pipe = pipe
         self.options = options
+        self.tuned: Mapping[str, Any] = {}
+        """Of ``usual``, what was found to be best for this very model."""
 
     # ---- what each family says
 
@@ -85,6 +90,14 @@ class DiffusionFamily(ABC):
         """Arguments that every call of the pipeline gets where its caller says nothing else."""
         length = {} if self.max_sequence_length is None else {"max_sequence_length": self.max_sequence_length}
         return {"callback_on_step_end": _for_the_vae} | length
+
+    @property
+    def usual(self) -> dict[str, Any]:
+        """What pictures are drawn with where nothing is said: ``num_inference_steps`` and ``guidance_scale``.
+
+        The defaults of the pipeline's call; few and no guidance for a model of few steps, as ``options.timesteps`` or its scheduler say.
+        """
+        return usual_of(self.pipe, self.denoiser, self.options.timesteps)
 
     # ---- what all families share
 
@@ -184,6 +197,15 @@ class DiffusionFamily(ABC):
             return shift, scale / std
         return torch.tensor(getattr(config, "shift_factor", None) or 0.0), torch.tensor(scale)
 
+    def drawing(self, num_inference_steps: int | None = None, guidance_scale: float | None = None) -> dict[str, Any]:
+        """The two numbers that pictures are drawn with: what is given, and the model's own where None."""
+        given = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
+        return {**self.usual, **self.tuned} | {name: value for name, value in given.items() if value is not None}
+
+    def settled(self, section: Section) -> Section:
+        """A section of a configuration that draws pictures, with the numbers that it draws with in place of None."""
+        return section.model_copy(update=self.drawing(**{name: getattr(section, name) for name in NAMES}))
+
     @torch.no_grad()
     def sample(
         self,
@@ -201,12 +223,11 @@ class DiffusionFamily(ABC):
             prompts: N prompts.
             seeds: N seeds; a picture's noise depends on its own seed only.
             batch_size: pictures per call of the pipeline.
-            num_inference_steps: denoising steps, the pipeline's default where left out.
-            guidance_scale: strength of classifier-free guidance, the pipeline's default where left out.
+            num_inference_steps: denoising steps, as ``drawing`` has them where left out.
+            guidance_scale: strength of classifier-free guidance, likewise.
             **call: handed to the pipeline as they are (height, width, negative_prompt).
         """
-        given = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
-        call = self.call() | call | {name: value for name, value in given.items() if value is not None}
+        call = self.call() | self.drawing(num_inference_steps, guidance_scale) | call
         self.pipe.set_progress_bar_config(disable=True)
         pictures = []
         for start in range(0, len(prompts), batch_size):

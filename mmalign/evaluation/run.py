@@ -34,6 +34,7 @@ def run(config: EvaluateConfig) -> Path:
     if family.default_frames is not None:
         raise UserError(f"{config.pretrained} draws films, which no reward here judges; compare its samples/ by eye")
     family.pipe.to(PartialState().device)
+    config = family.settled(config)
     sides = Aligned(family, config.adapter_path, num_inference_steps=config.num_inference_steps, guidance_scale=config.guidance_scale)
     result = evaluate(
         sides.base,

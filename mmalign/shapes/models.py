@@ -41,6 +41,11 @@ def resolve(source: str) -> str:
     return str(path(source.removeprefix(PREFIX))) if source.startswith(PREFIX) else source
 
 
+def is_embedded(place: str | None) -> bool:
+    """Whether a folder is that of an embedded model."""
+    return place is not None and Path(place).parent == WEIGHTS
+
+
 def aligned(name: str) -> dict[str, Path]:
     """The folders of the aligned models that are shipped for an embedded model, by their names; there may be none."""
     folder = ALIGNED / name

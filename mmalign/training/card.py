@@ -63,9 +63,10 @@ def _samples(parts: Parts) -> list[str]:
     grids = sorted((parts.run.output_dir / SAMPLES).glob("step-*.png"))
     if not grids:
         return []
-    prompts = "; ".join(f"*{prompt}*" for prompt in parts.config.validation.prompts)
-    step = int(grids[-1].stem.removeprefix("step-"))
-    return ["## Samples", f"![Pictures at step {step}]({SAMPLES}/{grids[-1].name})", f"Step {step}, from left to right: {prompts}."]
+    config, step = parts.config.validation, int(grids[-1].stem.removeprefix("step-"))
+    prompts = "; ".join(f"*{prompt}*" for prompt in config.prompts)
+    how = f"Drawn in {config.num_inference_steps} steps with guidance {config.guidance_scale:g}."
+    return ["## Samples", f"![Pictures at step {step}]({SAMPLES}/{grids[-1].name})", f"Step {step}, from left to right: {prompts}. {how}"]
 
 
 def _measured(path: Path) -> dict[str, str]:

@@ -14,6 +14,7 @@ from mmalign.data.cache_folder import CacheFolder
 from mmalign.data.digest import digest
 from mmalign.data.fingerprint import FileDigests
 from mmalign.data.schema import Example
+from mmalign.diffusion.family import DiffusionFamily
 from mmalign.objective import Objective
 from mmalign.personalization.conditioner import check_takes_users
 from mmalign.training import online
@@ -72,7 +73,7 @@ def prepared(
     """
     opened = opened_for(config, accelerator, pipe, writes=rows is None)
     check_films(opened.family, config)
-    config = config.model_copy(update={"method": config.method.resolved_for(opened.family.name)})
+    config = filled(config, opened.family)
     objective = config.method.build()
     check_errors_suffice(objective, config.data.reference_draws)
     examples, people = load_examples(config.data, lazily=True) if examples is None else examples, None
@@ -93,6 +94,12 @@ def prepared(
     total = len(dataset) if rows is None else total
     rows_of = Chosen(examples, dataset.places)
     return Prepared(config, objective, opened, caches, rows_of, dataset, total, buckets or dataset.buckets, people)
+
+
+def filled(config: RunConfig, family: DiffusionFamily) -> RunConfig:
+    """A configuration with the family's defaults of the method, and the model's own of how pictures are drawn."""
+    update = {"method": config.method.resolved_for(family.name), "validation": family.settled(config.validation)}
+    return config.model_copy(update=update | ({} if config.online is None else {"online": family.settled(config.online)}))
 
 
 def opened_for(config: RunConfig, accelerator: Accelerator, pipe: Any, writes: bool) -> Opened:

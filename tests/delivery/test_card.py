@@ -42,6 +42,7 @@ def report(**changes):
         "diversity": {"base": {"value": 0.2}, "aligned": {"value": 0.15}},
         "versions": {"torch": "2.15.0"},
         "command": "mmalign evaluate it.yaml",
+        "config": {"num_inference_steps": 28, "guidance_scale": 7.0},
     } | changes
 
 
@@ -54,7 +55,7 @@ def test_the_table_has_every_reward_with_its_interval_and_the_control():
         "| control: base against base | 49.0% | 42.0% to 56.0% | 200 | 1 | 1.5 |",
         "0.75 times as different",
         "![Base and aligned, the same prompts and noise](report/side_by_side.png)",
-        "`mmalign evaluate it.yaml` (torch 2.15.0)",
+        "`mmalign evaluate it.yaml` (torch 2.15.0). Drawn in 28 steps with guidance 7.",
     ):
         assert said in card
     assert card.index("| Base | it |") < card.index("## Base against aligned") < card.index("## Use")

@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from mmalign import pipelines
+from mmalign.config import load_config
 from mmalign.data.schema import Example
 from mmalign.diffusion.family import DiffusionFamily
 from mmalign.errors import UserError
@@ -54,8 +55,10 @@ def test_the_folder_holds_what_was_promised(configured):
         "samples/step-000006.png",
         "load_lora_weights",
         "base_model",
+        "Drawn in 2 steps with guidance 7.5.",
     ):
         assert said in card
+    assert load_config(out / "config.yaml").validation.guidance_scale == 7.5  # the pipeline's own, which the run was not told
 
 
 def test_the_same_seed_gives_the_same_log_and_weights(configured):
