@@ -16,7 +16,8 @@ from mmalign.diffusion.family import DiffusionFamily
 from mmalign.errors import UserError
 from mmalign.hub import first_line, hub_reason
 from mmalign.personalization.conditioner import FILE as CONDITIONER_FILE
-from mmalign.personalization.conditioner import KWARGS, UserConditioner
+from mmalign.personalization.conditioner import UserConditioner
+from mmalign.personalization.denoiser import KWARGS
 from mmalign.personalization.embeddings import User
 from mmalign.pipelines import looks_local
 

@@ -33,7 +33,11 @@ class EvaluateUsersConfig(Section):
     limit: int | None = Field(None, ge=1, description="use the first so many prompts; None = all")
     seen: int = Field(16, ge=0, description="people of whom the run was trained on choices, at most")
     unseen: int = Field(32, ge=0, description="people of whom it was not, at most")
-    shots: list[int] = Field([1, 2, 4, 8], min_length=1, description="numbers of choices that an embedding of an unseen person is made of")
+    shots: list[int] = Field(
+        [1, 2, 4, 8],
+        min_length=1,
+        description="numbers of choices that an embedding of an unseen person is made of, drawn at random, prompts taking turns",
+    )
     main_shots: int = Field(4, ge=1, description="the number wherever none is named; one of shots")
     interpolations: int = Field(4, ge=0, description="pairs of people between whom embeddings are mixed; 0 = none")
     scale: float = Field(1.0, ge=0, description="strength of the conditioner, no unit; 1 = as trained, 0 = without it")
@@ -44,7 +48,7 @@ class EvaluateUsersConfig(Section):
     batch_size: int = Field(8, ge=1, description="pictures drawn at once, for different people")
     confidence: float = Field(0.95, gt=0, lt=1, description="probability that an interval covers what it is about")
     resamples: int = Field(10_000, ge=100, description="bootstrap samples of people and prompts behind an interval")
-    seed: int = Field(0, ge=0, description="seed of the noise and of the bootstrap")
+    seed: int = Field(0, ge=0, description="seed of the noise, of the bootstrap, and of which choices people are known by")
     output_dir: Path = Field(description="folder for report.json, report.html, scores.jsonl and people.png")
 
     @classmethod

@@ -14,7 +14,8 @@ from mmalign.diffusion.draw import Drawn, draw
 from mmalign.errors import UserError
 from mmalign.factory.memory import let_go
 from mmalign.personalization import UserConditioner
-from mmalign.personalization.conditioner import FILE, keyword
+from mmalign.personalization.conditioner import FILE
+from mmalign.personalization.denoiser import keyword
 from mmalign.pipelines import looks_local, open_pipeline, pipeline_class
 from mmalign.plugins import nearest
 

@@ -1,8 +1,6 @@
 """The conditioner: attaches to a stock UNet or SD3 transformer, and makes it listen to a user (PPD, arXiv 2501.06655, section 4)."""
 
-import inspect
 import json
-import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,12 +14,11 @@ from torch import Tensor, nn
 from mmalign.errors import UserError
 from mmalign.files import write_whole
 from mmalign.personalization.attention import WithUser
+from mmalign.personalization.calling import knowing
+from mmalign.personalization.denoiser import FITTING, KWARGS, attentions, check_takes_users, uncompiled
 from mmalign.personalization.embeddings import User, UserEmbeddings, UserRows
 
 FILE = "user_conditioner.safetensors"
-KWARGS = ("cross_attention_kwargs", "joint_attention_kwargs")
-"""What the denoisers of diffusers call what is meant for attention, and so do their pipelines."""
-FITTING = "choose a pipeline of SD, SDXL or SD3"
 
 
 @dataclass(frozen=True)
@@ -71,9 +68,7 @@ class UserConditioner(nn.Module):
         self.values = nn.ModuleDict({_plain(name): nn.Linear(shape.dim, inner, bias=False) for name, inner in shape.layers.items()})
         for value in self.values.values():
             nn.init.zeros_(value.weight)
-        self._before: dict[str, Any] = {}
-        self._held: tuple[nn.Module, ...] = ()  # the denoiser, in a tuple: it is no part of this module
-        self._pipe = lambda: None
+        self._beside: list[tuple[Any, WithUser]] = []  # attentions, which are no part of this module, and what was put into them
         self._hook: Any = None
 
     @classmethod
@@ -91,7 +86,7 @@ class UserConditioner(nn.Module):
         Raises:
             UserError: the denoiser has no attention that reads the prompt.
         """
-        layers = {name: attn.to_q.weight.shape[0] for name, attn in _attentions(denoiser).items()}
+        layers = _inner(attentions(uncompiled(denoiser)))
         if not layers:
             raise UserError(f"{type(denoiser).__name__} has no attention that a conditioner could go beside; {FITTING}")
         return cls(Shape(tokens, width, dim, layers, spread), users)
@@ -104,33 +99,33 @@ class UserConditioner(nn.Module):
         Raises:
             UserError: attached already, made for another denoiser, an IP-Adapter is loaded, or the pipeline cannot be told of a user.
         """
-        denoiser = pipe if isinstance(pipe, nn.Module) else check_takes_users(pipe)
-        attentions = _attentions(denoiser)
-        if self._held or any(isinstance(attn.processor, WithUser) for attn in attentions.values()):
+        denoiser = uncompiled(pipe) if isinstance(pipe, nn.Module) else check_takes_users(pipe)
+        found = attentions(denoiser)
+        if self._beside or any(isinstance(attn.processor, WithUser) for attn in found.values()):
             raise UserError("a conditioner is attached already; detach it first")
-        if {name: attn.to_q.weight.shape[0] for name, attn in attentions.items()} != dict(self.shape.layers):
+        if _inner(found) != dict(self.shape.layers):
             raise UserError(
                 f"this conditioner was made for another denoiser than this {type(denoiser).__name__}; load it with its own base"
             )
         if getattr(denoiser, "encoder_hid_proj", None) is not None or getattr(denoiser, "image_proj", None) is not None:
             raise UserError("an IP-Adapter is loaded, which uses the same door; call pipe.unload_ip_adapter() first")
-        for name, attn in attentions.items():
-            self._before[name] = attn.processor
-            attn.set_processor(WithUser(attn.processor, self.keys[_plain(name)], self.values[_plain(name)]))
-        self.to(denoiser.device)
-        self._held = (denoiser,)
-        self._pipe = (lambda: None) if pipe is denoiser else weakref.ref(pipe)
+        for name, attn in found.items():
+            own = WithUser(attn.processor, self.keys[_plain(name)], self.values[_plain(name)])
+            attn.set_processor(own)
+            self._beside.append((attn, own))
+        if denoiser.device.type != "meta":  # where weights come a layer at a time; a call moves what is here, too
+            self.to(denoiser.device)
         self._hook = denoiser.register_forward_pre_hook(self._before_forward, with_kwargs=True)
         return self
 
     def detach(self) -> Self:
-        """Puts the processors from before back: the pipeline is as it was."""
-        for denoiser in self._held:
+        """Puts the processors from before back: the pipeline is as it was. What somebody else has put there since stays."""
+        if self._hook is not None:
             self._hook.remove()
-            attentions = _attentions(denoiser)
-            for name, processor in self._before.items():
-                attentions[name].set_processor(processor)
-        self._before, self._held, self._pipe, self._hook = {}, (), lambda: None, None
+        for attn, own in self._beside:
+            if attn.processor is own:
+                attn.set_processor(own.before)
+        self._beside, self._hook = [], None
         return self
 
     # ---- users
@@ -141,9 +136,7 @@ class UserConditioner(nn.Module):
         Raises:
             UserError: embeddings of another size than this conditioner's.
         """
-        wanted = (self.shape.tokens, self.shape.width)
-        if embeddings.shape[1:] != wanted:
-            raise UserError(f"this conditioner takes embeddings of (tokens, width) {wanted}, not {tuple(embeddings.shape[1:])}")
+        self._check_size(embeddings.shape[1:])
         weight = self.project[0].weight
         tokens = self.project(embeddings.to(weight.device, weight.dtype))
         return tokens if present is None else tokens * present.to(tokens).view(-1, 1, 1)
@@ -157,15 +150,27 @@ class UserConditioner(nn.Module):
         if isinstance(user, UserRows):
             return self.tokens(user.embeddings, user.present)
         users: Sequence[User] = user if isinstance(user, list | tuple) else [user]
+        if not users:
+            raise UserError("the list of users is empty; give one for each prompt, or None for nobody")
         found = [self._embedding(one) for one in users]
-        nobody = torch.zeros(self.shape.tokens, self.shape.width)
+        nobody = torch.zeros(self.shape.tokens, self.shape.width, device=self._device)
         present = torch.tensor([embedding is not None for embedding in found])
-        return self.tokens(torch.stack([(nobody if embedding is None else embedding).to(self._device) for embedding in found]), present)
+        return self.tokens(torch.stack([nobody if embedding is None else embedding for embedding in found]), present)
 
     def _embedding(self, user: User) -> Tensor | None:
-        if isinstance(user, str):
-            return self.users[user]
-        return self.users.mixed(user) if isinstance(user, Mapping) else user
+        """A user's embedding (T, W), float32, where this module is; None for nobody."""
+        if user is None:
+            return None
+        found = self.users[user] if isinstance(user, str) else self.users.mixed(user) if isinstance(user, Mapping) else user
+        if not isinstance(found, Tensor):
+            raise UserError(f"{found!r} is no user; give a name, an embedding, weights of names as in {{'ann': 0.3, 'ben': 0.7}}, or None")
+        self._check_size(found.shape)
+        return found.to(self._device, torch.float32)
+
+    def _check_size(self, size: Sequence[int]) -> None:
+        wanted = (self.shape.tokens, self.shape.width)
+        if tuple(size) != wanted:
+            raise UserError(f"this conditioner takes embeddings of (tokens, width) {wanted}, not {tuple(size)}")
 
     @property
     def _device(self) -> torch.device:
@@ -207,60 +212,34 @@ class UserConditioner(nn.Module):
         sample = args[0] if args else kwargs.get("sample", kwargs.get("hidden_states"))
         if self._device != sample.device:
             self.to(sample.device)
+        self._check_beside()
         user = rest.pop("user")
         tokens = self.given(user)
         if not (isinstance(user, UserRows) and len(tokens) == len(sample)):  # rows for all that is there are for what is there
-            tokens = self._spread(tokens, len(sample))
+            tokens = _spread(tokens, len(sample), knowing(kwargs))
         rest["ip_hidden_states"] = tokens, torch.full((len(sample), 1, 1), float(self.scale), device=sample.device)
         return args, kwargs | {name: rest}
 
-    def _spread(self, tokens: Tensor, batch: int) -> Tensor:
-        """Tokens (R, T, D) for a batch of pictures: R prompts, perhaps several pictures of each, perhaps an unconditional half before."""
-        pipe = self._pipe()
-        guided = pipe is not None and getattr(pipe, "_guidance_scale", None) is not None and pipe.do_classifier_free_guidance
-        pictures = batch // 2 if guided else batch
-        if pictures % len(tokens) or (guided and batch % 2):
-            raise UserError(f"there are {len(tokens)} users for {pictures} pictures; give one user, or one for each prompt")
-        tokens = tokens.repeat_interleave(pictures // len(tokens), dim=0)
-        return torch.cat([torch.zeros_like(tokens), tokens]) if guided else tokens
+    def _check_beside(self) -> None:
+        """Raises UserError where something has taken the place of what was attached, and would not listen to the user."""
+        for attn, own in self._beside:
+            if attn.processor is not own:
+                taken = type(attn.processor).__name__
+                raise UserError(f"{taken} took the conditioner's place in the denoiser's attention; detach, and attach after it is set")
 
 
-def keyword(denoiser: nn.Module) -> str:
-    """What a denoiser, and its pipeline, call what is meant for attention. Raises UserError where they take nothing for it."""
-    taken = inspect.signature(denoiser.forward).parameters
-    found = next((name for name in KWARGS if name in taken), None)
-    if found is None:
-        raise UserError(f"{type(denoiser).__name__} takes no arguments for its attention, so that it cannot be told of a user; {FITTING}")
-    return found
+def _spread(tokens: Tensor, batch: int, parts: Sequence[bool]) -> Tensor:
+    """Tokens (R, T, D) for a batch of pictures: R prompts, perhaps several pictures of each, in each part that knows them."""
+    pictures = batch // len(parts)
+    if pictures * len(parts) != batch or pictures % len(tokens):
+        raise UserError(f"there are {len(tokens)} users for {pictures} pictures; give one user, or one for each prompt")
+    tokens = tokens.repeat_interleave(pictures // len(tokens), dim=0)
+    return torch.cat([tokens if knows else torch.zeros_like(tokens) for knows in parts])
 
 
-def check_takes_users(pipe: Any) -> nn.Module:
-    """The denoiser of a pipeline that can be told of a user, whether its weights are there or not.
-
-    Raises:
-        UserError: it cannot: its call hands nothing on to attention, or its attention is of another kind.
-    """
-    denoiser = _denoiser(pipe)
-    if not _attentions(denoiser):
-        raise UserError(f"{type(denoiser).__name__} has no attention that a conditioner could go beside; {FITTING}")
-    if keyword(denoiser) not in inspect.signature(type(pipe).__call__).parameters:
-        raise UserError(f"{type(pipe).__name__} hands nothing on to attention, so that it cannot be told of a user; {FITTING}")
-    return denoiser
-
-
-def _attentions(denoiser: nn.Module) -> dict[str, Any]:
-    """The attentions that read the prompt, by name: a UNet's cross-attentions, a transformer's joint ones."""
-    names = [name.removesuffix(".processor") for name in getattr(denoiser, "attn_processors", {})]
-    found = {name: denoiser.get_submodule(name) for name in names}
-    known = {name: attn for name, attn in found.items() if hasattr(attn, "is_cross_attention")}  # newer models have classes of their own
-    return {name: attn for name, attn in known.items() if attn.is_cross_attention or attn.added_kv_proj_dim is not None}
-
-
-def _denoiser(pipe: Any) -> nn.Module:
-    found = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
-    if found is None:
-        raise UserError(f"{type(pipe).__name__} has neither a unet nor a transformer that a conditioner could attach to")
-    return found
+def _inner(found: Mapping[str, Any]) -> dict[str, int]:
+    """Name of an attention -> its inner width, whatever its layers are wrapped or packed into."""
+    return {name: attn.inner_dim for name, attn in found.items()}
 
 
 def _plain(name: str) -> str:

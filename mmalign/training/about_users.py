@@ -7,7 +7,7 @@ from dataclasses import replace
 from mmalign.config.users import ONE_HOT, TABLE
 from mmalign.personalization.conditioner import FILE
 from mmalign.training.parts import About
-from mmalign.training.people import People, some
+from mmalign.training.people import RunUsers, some
 from mmalign.training.personal import LIST, PersonalTraining
 from mmalign.users.personal import ENCODER
 
@@ -30,7 +30,7 @@ def with_users(about: About, trained: PersonalTraining) -> About:
     )
 
 
-def _counted(people: People) -> str:
+def _counted(people: RunUsers) -> str:
     """How many are trained on, held out and left out, with their rows."""
     out = f"{_number(people.held_out)} held out: {some(list(people.held_out))}" if people.held_out else "nobody held out"
     missing = f"; {_number(people.missing)} left out, without an embedding: {some(list(people.missing))}" if people.missing else ""
@@ -41,13 +41,13 @@ def _number(users: Mapping[str, int]) -> str:
     return f"{len(users):,} with {sum(users.values()):,} rows"
 
 
-def _embeddings(people: People) -> str:
+def _embeddings(people: RunUsers) -> str:
     kinds = {TABLE: "a table, trained", ONE_HOT: "a unit vector for each name"}
     source = kinds.get(people.config.embeddings) or f"{people.config.embeddings}{''.join(_made(people))}"
     return f"{source}; {people.tokens} x {people.width} numbers a user"
 
 
-def _made(people: People) -> Iterator[str]:
+def _made(people: RunUsers) -> Iterator[str]:
     """What a file says of how its embeddings were made."""
     for name, value in (people.samples.about if people.samples is not None else {}).items():
         yield f", {name} {value}"

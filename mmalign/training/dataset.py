@@ -16,7 +16,7 @@ from mmalign.diffusion.users import RowUsers, joined
 from mmalign.policy import Labels
 from mmalign.training.fixed_draws import FixedDraws
 from mmalign.training.order import generator
-from mmalign.training.people import People
+from mmalign.training.people import RunUsers
 
 CONDITIONING = "conditioning."
 
@@ -99,7 +99,7 @@ class EncodedExamples(Dataset):
         places: Sequence[int] | None = None,
         buckets: Buckets | None = None,
         draws: FixedDraws | None = None,
-        people: People | None = None,
+        people: RunUsers | None = None,
     ):
         self.rows, self.cache, self.empty_prompt, self.caption_dropout, self.seed = rows, cache, empty_prompt, caption_dropout, seed
         self.places, self.buckets = range(len(rows)) if places is None else places, buckets

@@ -33,7 +33,7 @@ UNREAD = ""
 
 
 @dataclass(frozen=True)
-class People:
+class RunUsers:
     """The users of a run.
 
     Attributes:
@@ -94,7 +94,7 @@ class People:
         return json.dumps(said, indent=2, ensure_ascii=False) + "\n"
 
 
-def trained_people(config: UsersConfig, examples: Sequence[Example]) -> tuple[Sequence[Example], People]:
+def trained_people(config: UsersConfig, examples: Sequence[Example]) -> tuple[Sequence[Example], RunUsers]:
     """The examples of the users that are trained on, and who they are.
 
     Raises:
@@ -114,7 +114,7 @@ def trained_people(config: UsersConfig, examples: Sequence[Example]) -> tuple[Se
         raise UserError(f"users leaves none of the {len(counts)} users of the data to train on; hold fewer out, or embed more")
     missing = {name: counts[name] for name in unknown} | ({NOBODY: names.count(None)} if None in names else {})
     tokens, width = (config.tokens, config.width) if samples is None else samples.size
-    people = People(config, trained, {name: counts[name] for name in counts if name in out}, missing, samples, tokens, width)
+    people = RunUsers(config, trained, {name: counts[name] for name in counts if name in out}, missing, samples, tokens, width)
     _check_encoder(config, people)
     _check_shown(people)
     return Chosen(examples, [place for place, name in enumerate(names) if name in trained or name == UNREAD]), people
@@ -160,7 +160,7 @@ def _refuse_unknown(config: UsersConfig, unknown: Sequence[str], users: int) -> 
         raise UserError(f"{config.embeddings} has no embedding of {len(unknown)} of the {users} users: {some(unknown)}; {remedy}")
 
 
-def _check_encoder(config: UsersConfig, people: People) -> None:
+def _check_encoder(config: UsersConfig, people: RunUsers) -> None:
     """Raises UserError where the encoder that goes with the result is not there, or makes embeddings of another size."""
     if config.encoder is None:
         return
@@ -179,7 +179,7 @@ def _check_encoder(config: UsersConfig, people: People) -> None:
         raise UserError(f"users.encoder: {config.encoder} is another encoder than made {config.embeddings}; give the one that made them")
 
 
-def _check_shown(people: People) -> None:
+def _check_shown(people: RunUsers) -> None:
     known = list(people.trained if people.samples is None else people.samples)
     for name in people.config.shown or ():
         if name not in known:

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from mmalign.errors import UserError
 from mmalign.files import write_whole
 from mmalign.personalization import UserConditioner, UserEmbeddings
-from mmalign.personalization.conditioner import keyword
+from mmalign.personalization.denoiser import keyword
 from mmalign.personalization.embeddings import UserRows
 from mmalign.training.order import derived_seed
-from mmalign.training.people import People
+from mmalign.training.people import RunUsers
 from mmalign.training.trainable import Trainable
 from mmalign.users.personal import ENCODER, LIST
 
@@ -59,7 +59,7 @@ class PersonalTraining:
         UserError: the denoiser takes no conditioner.
     """
 
-    def __init__(self, inner: Trainable, people: People, seed: int):
+    def __init__(self, inner: Trainable, people: RunUsers, seed: int):
         self.inner, self.people, self.reference = inner, people, inner.reference
         denoiser, pipe = inner.module, inner.family.pipe
         try:

@@ -16,7 +16,7 @@ from mmalign.data.fingerprint import FileDigests
 from mmalign.data.schema import Example
 from mmalign.diffusion.family import DiffusionFamily
 from mmalign.objective import Objective
-from mmalign.personalization.conditioner import check_takes_users
+from mmalign.personalization.denoiser import check_takes_users
 from mmalign.training import online
 from mmalign.training.bucketing import glance
 from mmalign.training.dataset import EncodedExamples
@@ -24,7 +24,7 @@ from mmalign.training.encode import Share, encode
 from mmalign.training.films import check_films
 from mmalign.training.fixed_draws import FixedDraws, check_errors_suffice
 from mmalign.training.opened import Held, OnDisk, Opened
-from mmalign.training.people import People, trained_people
+from mmalign.training.people import RunUsers, trained_people
 from mmalign.training.preferences import check_candidates, load_examples
 from mmalign.training.views import Chosen
 
@@ -53,7 +53,7 @@ class Prepared:
     dataset: EncodedExamples
     total: int
     buckets: Buckets | None
-    people: People | None = None
+    people: RunUsers | None = None
 
     @property
     def draws_pictures(self) -> bool:

@@ -14,7 +14,7 @@ from mmalign.config import ValidationConfig
 from mmalign.diffusion.draw import strips
 from mmalign.diffusion.family import DiffusionFamily
 from mmalign.files import write_whole
-from mmalign.personalization.conditioner import keyword
+from mmalign.personalization.denoiser import keyword
 from mmalign.training.loop import Run
 
 SAMPLES = "samples"

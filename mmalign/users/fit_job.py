@@ -8,7 +8,8 @@ from torch import Tensor
 from mmalign.config import FitUsersConfig
 from mmalign.errors import UserError
 from mmalign.personalization.reward_models import Choices, UserRewardModel, accuracy
-from mmalign.users.encoder import FILE
+from mmalign.users.apart import in_turns, shown_and_told
+from mmalign.users.encoder import FILE, Person
 from mmalign.users.features import Features
 from mmalign.users.fitting import Recipe, fit_encoder
 from mmalign.users.held_out import held_out
@@ -38,29 +39,37 @@ def run(config: FitUsersConfig) -> str:
     if config.held_out and not unseen:
         lines.append(f"nobody is held out: of {len(seen)} people, none is among the share; name some in held_out")
     if unseen:
-        held = features.choices([people.choices[name] for name in unseen], encoder.reader.prepared)
-        encoder.about["unseen_people"] = len(unseen)
-        encoder.about["unseen_accuracy"] = measured(encoder, held)
-        lines += _table(encoder.about["unseen_accuracy"], len(unseen))
-    if len(unseen) > 1:
-        lines.append(f"{active(encoder, held)} of {encoder.width} numbers are active")
+        lines += _of_unseen(encoder, {name: people.choices[name] for name in unseen}, config.seed)
     encoder.save(config.out)
     return "\n".join([*lines, str(config.out)])
 
 
-def measured(encoder: SetEncoder, choices: Choices) -> dict[str, float]:
-    """How often the other choices of people are told from some of theirs, by the number of these; where nobody has enough it is left out.
-    Features are ready.
+def _of_unseen(encoder: SetEncoder, people: Mapping[str, Person], seed: int) -> list[str]:
+    """What the encoder knows of people who were held out, for its file and to show."""
+    found = measured(encoder, people, seed)
+    encoder.about |= {"unseen_people": len(people), "unseen_accuracy": found}
+    few = f"nothing is measured: fewer than half of the {len(people)} people who were held out have choices under two prompts"
+    lines = _table(found, len(people)) if found else [few]
+    if len(people) > 1:
+        first = [in_turns(own, f"{seed}, {name}")[: SHOTS[-1]] for name, own in people.items()]
+        count = active(encoder, encoder.features.choices(first, encoder.reader.prepared))
+        lines.append(f"{count} of {encoder.width} numbers are active")
+    return lines
 
-    The choices that are told are the same for every number: those after the largest that half of the people have more than.
+
+def measured(encoder: SetEncoder, people: Mapping[str, Person], seed: int = 0) -> dict[str, float]:
+    """How often other choices of people are told from some of theirs, by the number of these.
+
+    The choices that are told are the same for every number, and under other prompts than those shown: choices under one prompt often share
+    a picture, and then one gives the other away. Numbers for which fewer than half of the people have enough are left out.
     """
-    counts = choices.there.sum(1)
-    possible = [shots for shots in SHOTS if (counts > shots).float().mean() >= 0.5]
-    if not possible:
+    most, able = shown_and_told(people, SHOTS, seed)
+    if not able:
         return {}
-    kept, model = choices.users(torch.nonzero(counts > possible[-1]).flatten()), encoder.reader.model
-    told = kept.split(possible[-1])[1]
-    return {str(shots): float(accuracy(_margins(model, kept.split(shots)[0], told), told).mean()) for shots in possible}
+    known = encoder.features.choices([shown.only(shown.places + told.places) for shown, told in able.values()], encoder.reader.prepared)
+    told, model = known.split(most)[1], encoder.reader.model
+    numbers = [shots for shots in SHOTS if shots <= most]
+    return {str(shots): float(accuracy(_margins(model, known.split(shots)[0], told), told).mean()) for shots in numbers}
 
 
 @torch.no_grad()
@@ -70,7 +79,7 @@ def _margins(model: UserRewardModel, shown: Choices, told: Choices) -> Tensor:
 
 def active(encoder: SetEncoder, choices: Choices) -> int:
     """Numbers of the embedding that differ between people. Features are ready."""
-    return int((encoder.reader.read(choices.split(SHOTS[-1])[0]).var(0) > ACTIVE).sum())
+    return int((encoder.reader.read(choices).var(0) > ACTIVE).sum())
 
 
 def _table(accuracies: Mapping[str, float], people: int) -> list[str]:

@@ -11,7 +11,8 @@ from torch import Tensor
 from mmalign.diffusion.aligned import LORA_FILE, Aligned
 from mmalign.diffusion.family import DiffusionFamily
 from mmalign.errors import UserError
-from mmalign.personalization.conditioner import FILE, UserConditioner, keyword
+from mmalign.personalization.conditioner import FILE, UserConditioner
+from mmalign.personalization.denoiser import keyword
 from mmalign.personalization.embeddings import User
 from mmalign.users.encoder import UserEncoder, load_encoder
 

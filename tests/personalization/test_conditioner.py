@@ -9,38 +9,10 @@ from peft import LoraConfig
 from torch.testing import assert_close
 
 from mmalign.errors import UserError
-from mmalign.personalization import UserConditioner, UserEmbeddings
+from mmalign.personalization import UserConditioner
 from mmalign.personalization.embeddings import UserRows
 from tests import tiny
-
-FAMILIES = {"sd": tiny.sd, "sdxl": tiny.sdxl, "sd3": tiny.sd3}
-KWARG = {"sd": "cross_attention_kwargs", "sdxl": "cross_attention_kwargs", "sd3": "joint_attention_kwargs"}
-TOKENS, WIDTH = 3, 5
-
-
-def users() -> UserEmbeddings:
-    generator = torch.Generator().manual_seed(1)
-    return UserEmbeddings({name: torch.randn(TOKENS, WIDTH, generator=generator) for name in ("ann", "ben")})
-
-
-def denoiser_of(pipe):
-    return getattr(pipe, "unet", None) or pipe.transformer
-
-
-def conditioner(pipe, learned: bool = True) -> UserConditioner:
-    torch.manual_seed(3)
-    made = UserConditioner.fitting(denoiser_of(pipe), TOKENS, WIDTH, dim=8, users=users())
-    if learned:
-        for value in made.values.values():
-            torch.nn.init.normal_(value.weight, std=0.5)
-    return made
-
-
-def drawn(pipe, name: str, prompts=("a red circle",), guidance: float = 3.0, **call):
-    generators = [torch.Generator().manual_seed(seed) for seed in range(len(prompts) * call.get("num_images_per_prompt", 1))]
-    size = {"height": 16, "width": 16}
-    said = pipe(list(prompts), num_inference_steps=2, guidance_scale=guidance, generator=generators, output_type="pt", **size, **call)
-    return said.images
+from tests.personalization.drawing import FAMILIES, KWARG, TOKENS, WIDTH, conditioner, denoiser_of, drawn, for_user, users
 
 
 @pytest.fixture(params=FAMILIES)
@@ -48,10 +20,6 @@ def family(request):
     pipe = FAMILIES[request.param]()
     pipe.set_progress_bar_config(disable=True)
     return request.param, pipe
-
-
-def for_user(name, user):
-    return {KWARG[name]: {"user": user}}
 
 
 def test_one_token_may_be_spread_so_that_attention_has_a_choice():

@@ -8,7 +8,7 @@ from mmalign import pipelines
 from mmalign.config import FullConfig, LoraAdapterConfig, NoAdapterConfig, UsersConfig
 from mmalign.diffusion.policy import DiffusionPolicy
 from mmalign.personalization import UserSamples
-from mmalign.training.people import People
+from mmalign.training.people import RunUsers
 from mmalign.training.personal import PersonalTraining
 from mmalign.training.trainable import trainable
 from tests import tiny
@@ -40,7 +40,7 @@ def people(dropout=0.0, table=False, known=None):
     known = None if table else known or samples()
     size = (4, 64) if table else known.size
     config = UsersConfig(dropout=dropout, dim=8, embeddings="table" if table else "users.safetensors")
-    return People(config, dict.fromkeys(NAMES, 3), {}, {}, known, *size)
+    return RunUsers(config, dict.fromkeys(NAMES, 3), {}, {}, known, *size)
 
 
 def learned(module, spread=0.3):

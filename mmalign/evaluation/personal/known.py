@@ -29,7 +29,7 @@ def of_choices(
     """People in the order of the choices, each embedded from their first so many of them; unseen ones first.
 
     Args:
-        choices: of each person, by name.
+        choices: of each person, by name, in the order in which they are shown (``users.apart.in_turns`` draws one).
         trained: names of those whose choices the run was trained on.
         sizes: people of each group, at most. One with fewer choices than asked for is left out.
 

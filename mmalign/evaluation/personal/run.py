@@ -22,6 +22,7 @@ from mmalign.evaluation.write import check_folder
 from mmalign.prompts import load_prompts
 from mmalign.shapes.people import everybody
 from mmalign.shapes.tastes import seen
+from mmalign.users.apart import in_turns
 from mmalign.users.encoder import load_encoder
 from mmalign.users.personal import ENCODER
 from mmalign.users.samples import people_of
@@ -80,10 +81,10 @@ def people_in(config: EvaluateUsersConfig, options: Options) -> list[Person]:
         raise UserError(f"{config.run_path} has no {ENCODER} that could embed people; leave choices out, or train with users.encoder")
     told = config.choices
     options_of_reader = {"split": told.split, "ties": told.ties, "on_broken": told.on_broken, "stream": told.stream} | told.columns
-    choices = people_of(data.load(told.name, told.source, **options_of_reader)[: told.limit], told.source).choices
-    return of_choices(
-        choices, load_encoder(config.run_path / ENCODER), trained, options, {"seen": config.seen, "unseen": config.unseen}, liking
-    )
+    found = people_of(data.load(told.name, told.source, **options_of_reader)[: told.limit], told.source).choices
+    choices = {name: in_turns(own, f"{config.seed}, {name}") for name, own in found.items()}
+    sizes = {"seen": config.seen, "unseen": config.unseen}
+    return of_choices(choices, load_encoder(config.run_path / ENCODER), trained, options, sizes, liking)
 
 
 def judge_of(config: RewardConfig) -> Judge:

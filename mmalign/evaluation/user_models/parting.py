@@ -2,12 +2,11 @@
 a prompt's pairs."""
 
 import random
-from collections.abc import Sequence
 
 from mmalign.config import UserRewardsConfig
-from mmalign.data.schema import Example
 from mmalign.errors import UserError
-from mmalign.users.picked import Picked, mixed
+from mmalign.users.apart import by_prompt
+from mmalign.users.picked import Picked
 from mmalign.users.samples import People
 
 LEAST = 4
@@ -45,19 +44,3 @@ def parted(people: People, config: UserRewardsConfig) -> tuple[Parts, Parts]:
             f"{len(seen)} people with {LEAST} choices under several prompts are left to train on; leave fewer out with unseen, or give more"
         )
     return seen, {name: able[name] for name in people.choices if name in held}
-
-
-def by_prompt(choices: Sequence[Example], least: int, seed: str) -> tuple[Picked, Picked]:
-    """A person's choices in two parts without a prompt in common, each in a random order; the first has so many or the fewest above.
-
-    Choices without a prompt are each under one of their own.
-    """
-    draw, groups = random.Random(seed), dict[object, list[int]]()
-    for place, example in enumerate(choices):
-        groups.setdefault(example.prompt or place, []).append(place)
-    order, first, rest = list(groups.values()), list[int](), list[int]()
-    draw.shuffle(order)
-    for group in order:
-        (first if len(first) < least else rest).extend(group)
-    draw.shuffle(first)
-    return mixed(choices, first), mixed(choices, rest)

@@ -8,9 +8,7 @@ import pytest
 import torch
 
 from mmalign import cli
-from mmalign.data.schema import Example
 from mmalign.evaluation.statistics import interval
-from mmalign.evaluation.user_models.parting import by_prompt
 from mmalign.evaluation.user_models.result import summarized
 from mmalign.users.comparison import Told
 from tests.users.choices import write
@@ -50,15 +48,6 @@ def test_the_page_says_what_the_numbers_say(ran):
     assert "9 people and 72 choices were trained on" in page
     assert "0.0% of the pictures told" in page
     assert "http" not in page.replace("http://www.w3.org", "")
-
-
-def test_choices_that_are_told_are_under_other_prompts_than_those_shown():
-    choices = [Example(f"p{number % 5}" if number < 10 else "", (b"", b""), origin=str(number)) for number in range(13)]
-    first, rest = by_prompt(choices, 5, "0, ann")
-    assert sorted(int(example.origin) for example in [*first, *rest]) == list(range(13))
-    assert not {example.prompt for example in first if example.prompt} & {example.prompt for example in rest}
-    assert len(first) in (5, 6)
-    assert by_prompt(choices, 5, "0, ann")[0] == first
 
 
 def test_means_are_over_people_who_have_choices_and_gains_pair_them():
