@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mmalign.errors import UserError
+from mmalign.frames import JUDGED, judged, score_clips
 from mmalign.reward import Reward
 
 
@@ -25,8 +26,14 @@ class Label:
     never_worse: bool = False
 
 
-def scored(pictures: Tensor, prompt: str, labels: Mapping[str, Label]) -> Tensor:
+def scored(pictures: Tensor, prompt: str, labels: Mapping[str, Label], frames: int = JUDGED) -> Tensor:
     """Scores (k, number of rewards) of a prompt's pictures (k, 3, H, W) uint8, all in one call, since a reward may be a vote among them.
+
+    Args:
+        pictures: clips too, (k, F, 3, H, W).
+        prompt: of all.
+        labels: the rewards by title.
+        frames: of a clip, how many are scored; see ``mmalign.frames``.
 
     Raises:
         UserError: a reward refuses the pictures.
@@ -34,7 +41,7 @@ def scored(pictures: Tensor, prompt: str, labels: Mapping[str, Label]) -> Tensor
     scores = []
     for title, label in labels.items():
         try:
-            scores.append(label.reward.score(pictures.float() / 255, prompt))
+            scores.append(score_clips(label.reward, judged(pictures, frames).float() / 255, prompt))
         except ValueError as error:
             raise UserError(f"{title} cannot score pictures of the prompt {prompt!r}: {error}") from error
     return torch.stack(scores, dim=-1)

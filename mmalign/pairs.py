@@ -11,12 +11,14 @@ from tqdm.auto import tqdm
 from mmalign import pipelines
 from mmalign.candidates import Label, best_and_worst, ranked, scored, weighted
 from mmalign.config import PairsConfig
+from mmalign.config.generate import FPS
 from mmalign.data.schema import Example
 from mmalign.data.write import write_pickapic, write_ranked
 from mmalign.diffusion.draw import eight_bits
 from mmalign.errors import UserError
 from mmalign.evaluation.write import check_folder
 from mmalign.factory.encode import encoded
+from mmalign.frames import JUDGED
 from mmalign.prompts import load_prompts
 
 Sampler = Callable[[Sequence[str], Sequence[int]], Tensor]
@@ -32,12 +34,14 @@ def sample_pairs(
     min_gap: float = 0.0,
     batch_size: int = 16,
     rankings: bool = False,
+    judged_frames: int = JUDGED,
+    fps: float = FPS,
     progress: bool = True,
 ) -> Iterator[Example]:
     """Pairs (best, worst) of the pictures drawn for each prompt, preferred first, as they are made: a batch of pictures is held at a time.
 
     Args:
-        sampler: draws pictures (N, 3, H, W) in [0, 1] of prompts and seeds.
+        sampler: draws pictures (N, 3, H, W) in [0, 1] of prompts and seeds; or clips (N, F, 3, H, W).
         prompts: one pair, or ranking, each at most.
         labels: the rewards that make the label, by name.
         per_prompt: pictures drawn per prompt, two or more.
@@ -45,6 +49,8 @@ def sample_pairs(
         min_gap: pairs whose label scores differ by this or less are left out: a tie says nothing. Of a ranking, best and worst.
         batch_size: pictures drawn at once.
         rankings: all pictures of a prompt, the best first, in place of two; ``never_worse`` then plays no part.
+        judged_frames: of a clip, how many are scored.
+        fps: frames per second that clips are written with.
         progress: show a bar.
 
     Raises:
@@ -53,7 +59,7 @@ def sample_pairs(
     if per_prompt < 2:
         raise UserError(f"per_prompt is {per_prompt}; a pair needs two pictures or more")
     requests = [(index, draw) for index in range(len(prompts)) for draw in range(per_prompt)]
-    make = _ranking if rankings else _pair
+    choose = _ranking if rankings else best_and_worst
     pictures, kept, first, unscored = torch.empty(0), 0, 0, 0
     with tqdm(total=len(requests), desc="drawing candidates", unit="image", disable=not progress) as bar:
         for start in range(0, len(requests), batch_size):
@@ -63,13 +69,13 @@ def sample_pairs(
             bar.update(len(part))
             while len(pictures) >= per_prompt:
                 group, pictures = pictures[:per_prompt], pictures[per_prompt:]
-                scores = scored(group, prompts[first], labels)
+                scores = scored(group, prompts[first], labels, judged_frames)
                 unscored += int((~scores.isfinite()).any(-1).sum())
-                pair = make(prompts[first], first, group, scores, labels, min_gap)
-                first, kept = first + 1, kept + (pair is not None)
+                order, number = choose(scores, labels, min_gap), first
+                first, kept = first + 1, kept + (order is not None)
                 bar.set_postfix({"kept": f"{kept} of {first}"} | ({"pictures without a score": unscored} if unscored else {}))
-                if pair is not None:
-                    yield pair
+                if order is not None:
+                    yield _example(prompts[number], number, group, weighted(scores, labels), order, fps)
     if not kept:
         where = f" ({unscored} of {len(requests)} pictures got no score)" if unscored else ""
         remedy = "draw more, or lower min_gap" if unscored < len(requests) else "look at what the rewards say of one picture"
@@ -96,8 +102,9 @@ def run(config: PairsConfig) -> Path:
         reward.title: Label(reward.build(), config.weights.get(reward.title, 1.0), reward.title in config.never_worse)
         for reward in config.rewards
     }
-    settings = {"per_prompt": config.per_prompt, "min_gap": config.min_gap, "batch_size": config.batch_size, "seed": config.seed}
-    drawn = _Drawn(sample_pairs(_sampler(config), prompts, labels, rankings=config.keep == "ranking", **settings))
+    settings = {name: getattr(config, name) for name in ("per_prompt", "min_gap", "batch_size", "seed", "judged_frames")}
+    settings |= {"rankings": config.keep == "ranking", "fps": config.fps or FPS}
+    drawn = _Drawn(sample_pairs(_sampler(config), prompts, labels, **settings))
     if config.keep == "ranking":
         write_ranked(drawn, config.output)
     else:
@@ -127,7 +134,7 @@ class _Drawn:
 def _sampler(config: PairsConfig) -> Sampler:
     family = pipelines.configured(config.model)
     family.pipe.to(PartialState().device)
-    call = {"num_inference_steps": config.num_inference_steps, "guidance_scale": config.guidance_scale}
+    call = {"num_inference_steps": config.num_inference_steps, "guidance_scale": config.guidance_scale, **family.sized(**config.size)}
 
     def sampler(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         return family.sample(prompts, seeds, batch_size=len(prompts), **call)
@@ -143,21 +150,13 @@ def picture_seed(seed: int, index: int, draw: int, per_prompt: int) -> int:
     return (seed * 2654435769 + index * per_prompt + draw) % 2**32
 
 
-def _pair(prompt: str, index: int, pictures: Tensor, scores: Tensor, labels: Mapping[str, Label], min_gap: float) -> Example | None:
-    """The best and the worst of pictures (k, 3, H, W) uint8 with scores (k, number of rewards)."""
-    return _example(prompt, index, pictures, scores, labels, best_and_worst(scores, labels, min_gap))
-
-
-def _ranking(prompt: str, index: int, pictures: Tensor, scores: Tensor, labels: Mapping[str, Label], min_gap: float) -> Example | None:
+def _ranking(scores: Tensor, labels: Mapping[str, Label], min_gap: float) -> tuple[int, ...] | None:
     """All the pictures by their label; None where one has no score."""
     order = ranked(scores, labels, min_gap)
-    return _example(prompt, index, pictures, scores, labels, order if order is not None and len(order) == len(pictures) else None)
+    return order if order is not None and len(order) == len(scores) else None
 
 
-def _example(
-    prompt: str, index: int, pictures: Tensor, scores: Tensor, labels: Mapping[str, Label], order: Sequence[int] | None
-) -> Example | None:
-    if order is None:
-        return None
-    total, images = weighted(scores, labels), tuple(encoded(pictures[place]) for place in order)
+def _example(prompt: str, index: int, pictures: Tensor, total: Tensor, order: Sequence[int], fps: float) -> Example:
+    """The pictures (k, 3, H, W) uint8, or clips, with labels (k,), that an order names."""
+    images = tuple(encoded(pictures[place], fps=fps) for place in order)
     return Example(prompt, images, scores=tuple(total[place].item() for place in order), origin=f"prompt {index} ({prompt!r})")

@@ -53,12 +53,12 @@ class Wan(DiffusionFamily):
         factor, config = self.pipe.vae_scale_factor_spatial, self.denoiser.config
         return config.in_channels, self.latent_frames(frames or self.default_frames), height // factor, width // factor
 
-    def latent_frames(self, frames: int) -> int:
+    def latent_frames(self, frames: int, key: str = "data.frames") -> int:
         """Latents of so many frames: one of the first, and one of each few that follow. Raises UserError where some are left over."""
         step = self.pipe.vae_scale_factor_temporal
         if frames % step != 1 % step:
             nearest = max(frames // step * step + 1, 1)
-            raise UserError(f"data.frames is {frames}, but clips for {self.name} have a multiple of {step} frames and one; set {nearest}")
+            raise UserError(f"{key} is {frames}, but clips for {self.name} have a multiple of {step} frames and one; set {nearest}")
         return 1 + (frames - 1) // step
 
     @property

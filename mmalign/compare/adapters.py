@@ -58,7 +58,7 @@ class Lora(Adapter):
 
     def __init__(self, family: DiffusionFamily, place: str | Path, key: str):
         self.family, self.key = family, key
-        load_adapter(family, place, key)
+        load_adapter(family.pipe, family.denoiser_name, place, key)
         self._off()
         self.digest = digest_of(place)
 

@@ -1,23 +1,34 @@
 """The configuration of what draws pictures and scores them: an evaluation, and the making of pairs."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from mmalign.config.frames import JUDGED, JudgedFrames
 from mmalign.config.scoring import RewardsConfig
 from mmalign.config.sections import Dtype, ModelConfig
 
 
 class DrawingConfig(RewardsConfig):
-    """Pictures drawn by a model and scored by rewards."""
+    """Pictures, or clips, drawn by a model and scored by rewards."""
 
     num_inference_steps: int | None = Field(None, ge=1, description="denoising steps per picture; None = the model's own default")
     guidance_scale: float | None = Field(
         None, ge=0, description="classifier-free guidance, no unit; 1 or less = none; None = the model's own default"
     )
+    height: int | None = Field(None, ge=8, description="of the pictures, pixels; None = the pipeline's default")
+    width: int | None = Field(None, ge=8, description="of the pictures, pixels; None = the pipeline's default")
+    frames: int | None = Field(None, ge=1, description="films only: frames of a clip; None = the pipeline's default")
+    fps: float | None = Field(None, gt=0, le=240, description="films only: frames a second that clips are shown with; None = 16")
+    judged_frames: JudgedFrames = JUDGED
     batch_size: int = Field(4, ge=1, description="pictures drawn at once")
     seed: int = Field(0, ge=0, description="seed of the noise and of all other draws")
+
+    @property
+    def size(self) -> dict[str, Any]:
+        """How large and how long what is drawn is, as ``DiffusionFamily.sized`` takes it."""
+        return {name: getattr(self, name) for name in ("height", "width", "frames", "fps")}
 
 
 class EvaluateConfig(DrawingConfig):

@@ -1,8 +1,14 @@
 """Which frames of a film are looked at."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from mmalign.config.section import Section
+
+JUDGED = 8
+"""Frames of a clip that are scored, unless said."""
+JudgedFrames = Annotated[int, Field(ge=1, description="of a clip, frames that are scored, evenly spaced; their mean is its score")]
 
 
 class FramesConfig(Section):

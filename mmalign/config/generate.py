@@ -63,8 +63,12 @@ def _bare(value: Any) -> Any:
 Generator = Annotated[GeneratorConfig, BeforeValidator(_bare)]
 
 
+FPS = 16.0
+"""Frames a second of the clips that are written, unless said: what Wan 2.1 was trained on."""
+
+
 class DrawsConfig(Section):
-    """How pictures are drawn and kept."""
+    """How pictures, or clips, are drawn and kept."""
 
     models: list[Generator] = Field(
         min_length=1, description="pipelines: folders, hub ids, shapes/NAME, or {pretrained: ..., its own fields}"
@@ -75,9 +79,13 @@ class DrawsConfig(Section):
     guidance_scale: float | None = Field(None, ge=0, description="classifier-free guidance, no unit; None = each pipeline's default")
     height: int | None = Field(None, ge=8, description="of the pictures, pixels; None = each pipeline's default")
     width: int | None = Field(None, ge=8, description="of the pictures, pixels; None = each pipeline's default")
+    frames: int | None = Field(None, ge=1, description="films only: frames of a clip; None = each pipeline's default")
+    fps: float | None = Field(None, gt=0, le=240, description="films only: frames a second that clips are written with; None = 16")
     call: dict[str, Any] = Field(default_factory=dict, description="further arguments of the pipelines' call, {negative_prompt: blurry}")
     batch_size: int = Field(4, ge=1, description="pictures drawn at once")
-    image_format: Literal["png", "jpeg", "webp"] = Field("png", description="format of the pictures; png loses nothing")
+    image_format: Literal["png", "jpeg", "webp", "mp4"] = Field(
+        "png", description="format of the pictures; png loses nothing, and is animated for clips; mp4 = H.264, for clips alone"
+    )
     quality: int | None = Field(None, ge=1, le=100, description="of jpeg and webp, 1 to 100; None = 95 for jpeg, webp without loss")
     shard_size: int = Field(128, ge=1, description="pictures per Parquet file, which is what a kill can lose; whole batches")
 
@@ -99,13 +107,14 @@ class DrawsConfig(Section):
 
     @model_validator(mode="after")
     def _png_has_no_quality(self) -> "DrawsConfig":
-        if self.image_format == "png" and self.quality is not None:
-            raise ValueError("quality has no effect on png; leave it out, or choose jpeg or webp as image_format")
+        if self.image_format in ("png", "mp4") and self.quality is not None:
+            raise ValueError(f"quality has no effect on {self.image_format}; leave it out, or choose jpeg or webp as image_format")
         return self
 
     def call_of(self, model: GeneratorConfig) -> dict[str, Any]:
         """The arguments of a model's call, by name."""
         shared = {name: getattr(self, name) for name in ("num_inference_steps", "guidance_scale", "height", "width")}
+        shared["num_frames"] = self.frames
         return {name: value for name, value in {**shared, **self.call, **model.call}.items() if value is not None}
 
     def batch_of(self, model: GeneratorConfig) -> int:
@@ -114,7 +123,7 @@ class DrawsConfig(Section):
 
 
 class GenerateConfig(DrawsConfig):
-    """Pictures of prompts by models, as Parquet shards."""
+    """Pictures, or clips, of prompts by models, as Parquet shards."""
 
     prompts: str = Field("shapes/pairs", description="prompts: a file, a set (`mmalign list prompts`), or shapes/SPLIT")
     limit: int | None = Field(None, ge=1, description="use the first so many prompts; None = all")

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
+from mmalign.config.frames import JUDGED, JudgedFrames
 from mmalign.config.plugin import RewardConfig, named
 from mmalign.config.section import Section
 from mmalign.config.sections import Dtype
@@ -42,6 +43,7 @@ class RewardsConfig(Section):
 class ScorersConfig(RewardsConfig):
     """Rewards, and how they score many images."""
 
+    judged_frames: JudgedFrames = JUDGED
     chunk_size: int = Field(512, ge=1, description="images scored between two savings")
     workers: int | None = Field(None, ge=0, description="threads that open images ahead; None = one per CPU core, 16 at most")
     device: str | None = Field(None, description="where rewards run that do not say it themselves, such as cuda:1; None = an accelerator")

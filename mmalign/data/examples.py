@@ -13,12 +13,12 @@ from tqdm.auto import tqdm
 from mmalign import plugins
 from mmalign.data.broken import first_of
 from mmalign.data.digest import digest
+from mmalign.data.films import check
 from mmalign.data.reader import Reader, Ties, pick
 from mmalign.data.rows import exists
 from mmalign.data.schema import Example
 from mmalign.data.tables import Table
 from mmalign.errors import UserError
-from mmalign.images import open_image
 from mmalign.prefetch import cores, prefetch
 
 logger = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ class Examples(Sequence[Example]):
 
 
 def broken_rows(examples: Examples, desc: str) -> Iterator[tuple[int, str]]:
-    """Rows of the source with a broken cell or an image that cannot be read, with a sentence for each; decodes every image once.
+    """Rows of the source with a broken cell or an image or a clip that cannot be read, with a sentence for each; decodes every one once.
 
     Rows are read in order and decoded in threads; a bar is shown on a terminal once it takes more than two seconds.
     """
@@ -140,7 +140,7 @@ def _complaint(item: tuple[int, Example | UserError]) -> tuple[int, str]:
         return row, str(example)
     try:
         for image in example.images:
-            open_image(image, example.origin)
+            check(image, example.origin)
     except UserError as error:
         return row, str(error)
     return row, ""

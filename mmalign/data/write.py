@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mmalign.data.apng import clip_file
+from mmalign.data.films import is_clip, sampled
 from mmalign.data.schema import Example
 from mmalign.errors import UserError
 from mmalign.files import whole_file
@@ -27,7 +29,7 @@ def write_pickapic(examples: Iterable[Example], path: str | Path, seed: int = 0,
     """Writes pairs with the columns of Pick-a-Pic and ``score_0, score_1, weight, user_id, ranking_id``; gives their number.
 
     The file appears whole or not at all, and takes the place of one of that name. Memory holds 32 pairs. Images are written as PNG, or as
-    they are where they are RGB pictures in PNG, JPEG or WebP.
+    they are where they are RGB pictures in PNG, JPEG or WebP; clips as they are.
 
     Args:
         seed: decides for each row whether the preferred image is jpg_0 or jpg_1, so that the place says nothing about the label.
@@ -152,7 +154,10 @@ def _row(example: Example, turned: bool) -> dict[str, Any]:
 
 
 def _file(source: ImageSource, origin: str) -> bytes:
-    """The image as the content of a file. One that is kept as it is has been opened all the same: a broken one is told now."""
+    """The image or clip as the content of a file. One that is kept as it is has been opened all the same: a broken one is told now."""
+    if is_clip(source):
+        sampled(source, 1, origin)
+        return clip_file(source, origin)
     image = open_image(source, origin)
     if isinstance(source, bytes) and _plain(source):
         return source

@@ -30,7 +30,7 @@ def merged(result: Result) -> DiffusionFamily:
     if not result.is_lora:
         setattr(pipe, name, denoiser_from(result.folder, name, family.denoiser))
         return family
-    load_adapter(family, result.folder)
+    load_adapter(pipe, name, result.folder)
     for layer in family.denoiser.modules():
         if isinstance(layer, BaseTunerLayer):
             layer.merge(adapter_names=[ADAPTER_NAME])

@@ -68,6 +68,16 @@ def save_peft(folder: Path, config: LoraConfig, tensors: Mapping[str, Tensor]) -
     save_file({PREFIX + name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / PEFT_WEIGHTS)
 
 
+def peft_folder(place: str | Path) -> Path:
+    """Where an adapter in peft's own format lies: a folder, that of its file, or what the hub has under an id. Raises OSError."""
+    path = Path(place).expanduser()
+    if path.exists() or Path(place).is_absolute():
+        return path.parent if path.is_file() else path
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(str(place), allow_patterns=[PEFT_WEIGHTS, PEFT_CONFIG]))
+
+
 def load_peft(module: nn.Module, folder: Path, name: str) -> None:
     """Puts an adapter in peft's own format into a model. Raises RuntimeError or ValueError where it is another model's."""
     config = LoraConfig.from_pretrained(str(folder))

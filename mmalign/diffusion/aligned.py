@@ -11,7 +11,7 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from mmalign.diffusion.adapters import PEFT_WEIGHTS, load_peft, remove_adapter, takes_lora, turn
+from mmalign.diffusion.adapters import PEFT_CONFIG, PEFT_WEIGHTS, load_peft, peft_folder, remove_adapter, takes_lora, turn
 from mmalign.diffusion.family import DiffusionFamily
 from mmalign.errors import UserError
 
@@ -37,7 +37,7 @@ class Aligned:
         self.family, self.path, self.call = family, Path(path), call
         file = lora_file(family.pipe)
         if (self.path / file).is_file():
-            load_adapter(family, self.path)
+            load_adapter(family.pipe, family.denoiser_name, self.path)
             turn(family.pipe, family.denoiser_name, on=False)
             self._other = None
         elif (self.path / family.denoiser_name).is_dir():
@@ -89,24 +89,28 @@ def lora_file(pipe: Any) -> str:
     return LORA_FILE if takes_lora(pipe) else PEFT_WEIGHTS
 
 
-def load_adapter(family: DiffusionFamily, place: str | Path, name: str = ADAPTER_NAME) -> None:
-    """Puts a LoRA into a family's pipeline, switched on: diffusers', or peft's where the pipeline reads none by itself.
+def load_adapter(pipe: Any, denoiser: str, place: str | Path, name: str = ADAPTER_NAME) -> None:
+    """Puts a LoRA into a pipeline, switched on: diffusers', or peft's where the pipeline reads none by itself.
 
     Args:
-        place: as ``load_lora`` takes it; for peft's a folder.
+        pipe: a pipeline of diffusers.
+        denoiser: what it calls the part that is aligned; empty = it has none.
+        place: as ``load_lora`` takes it; of peft's a folder, or the hub id of one.
         name: what it is called within the model.
 
     Raises:
-        UserError: it belongs to another model.
+        UserError: it belongs to another model, or pipelines of this class take none.
     """
-    if takes_lora(family.pipe):
-        load_lora(family.pipe, place, name)
+    folder = None if takes_lora(pipe) else peft_folder(place)
+    if folder is None or not denoiser or not (folder / PEFT_CONFIG).is_file():
+        load_lora(pipe, place, name)
         return
+    module = getattr(pipe, denoiser)
     try:
-        load_peft(family.denoiser, Path(place), name)
+        load_peft(module, folder, name)
     except (RuntimeError, ValueError, OSError, SafetensorError) as error:
-        if name in getattr(family.denoiser, "peft_config", {}):
-            remove_adapter(family.denoiser, name)
+        if name in getattr(module, "peft_config", {}):
+            remove_adapter(module, name)
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"the LoRA in {place} does not fit this base ({reason}); give the base that it was trained on") from error
 

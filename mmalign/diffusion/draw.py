@@ -37,13 +37,18 @@ def draw(pipe: Any, prompts: Sequence[str], seeds: Sequence[int], films: bool = 
     Raises:
         UserError: the pipeline draws films, where pictures are wanted.
     """
-    if not films and "num_frames" in signature(pipe.__call__).parameters:
+    if not films and draws_films(type(pipe)):
         raise UserError(f"{type(pipe).__name__} draws films, and pictures are wanted here; give a pipeline of pictures")
     generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
     result = pipe(prompt=list(prompts), generator=generators, output_type="pt", **call)
     blocked = getattr(result, "nsfw_content_detected", None) or [False] * len(prompts)
     pictures = result.images if hasattr(result, "images") else result.frames
     return Drawn(pictures.float().cpu(), tuple(map(bool, blocked)))
+
+
+def draws_films(kind: type) -> bool:
+    """Whether pipelines of a class draw films."""
+    return "num_frames" in signature(kind.__call__).parameters
 
 
 def strips(pictures: Tensor, frames: int = 4) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mmalign.diffusion.draw import draw
 from mmalign.diffusion.noise import NoiseProcess
 from mmalign.diffusion.usual import NAMES, usual_of
+from mmalign.errors import UserError
 from mmalign.geometry import Geometry
 
 
@@ -205,6 +206,34 @@ class DiffusionFamily(ABC):
     def settled(self, section: Section) -> Section:
         """A section of a configuration that draws pictures, with the numbers that it draws with in place of None."""
         return section.model_copy(update=self.drawing(**{name: getattr(section, name) for name in NAMES}))
+
+    def sized(
+        self, height: int | None = None, width: int | None = None, frames: int | None = None, fps: float | None = None, prefix: str = ""
+    ) -> dict[str, Any]:
+        """Arguments of ``sample`` for pictures of a size in pixels, or clips of so many frames; the pipeline's own where None.
+
+        Args:
+            fps: frames a second, which films are shown with.
+            prefix: what stands before these words in a configuration, such as ``validation.``.
+
+        Raises:
+            UserError: what only films have is asked of a model of pictures, or it can draw no clips of such a size or length.
+        """
+        if self.default_frames is None:
+            for key, value in (("frames", frames), ("fps", fps)):
+                if value is not None:
+                    raise UserError(f"{prefix}{key} is for models of films, which {self.name} is not; leave it out")
+        else:
+            for key, side in (("height", height), ("width", width)):
+                if side is not None and side % self.side_multiple:
+                    raise UserError(f"{prefix}{key} is {side}, but sides of clips for {self.name} are multiples of {self.side_multiple}")
+            if frames is not None:
+                self.latent_frames(frames, f"{prefix}frames")
+        return {name: value for name, value in {"height": height, "width": width, "num_frames": frames}.items() if value is not None}
+
+    def latent_frames(self, frames: int, key: str = "data.frames") -> int:
+        """Latents along the time of a clip. Raises UserError where there can be no clip of so many frames; the message names the key."""
+        return frames
 
     @torch.no_grad()
     def sample(

@@ -4,13 +4,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from io import BytesIO
 from typing import TypeVar
 
 from PIL import Image
 from torch import Tensor
 
+from mmalign.config.generate import FPS
 from mmalign.config.synth import SynthConfig
+from mmalign.data.films import is_clip, sampled
 from mmalign.diffusion.draw import eight_bits
 from mmalign.factory.encode import encoded
 from mmalign.factory.generate import distinct
@@ -20,6 +21,8 @@ from mmalign.factory.models import Models
 from mmalign.factory.requests import Plan, Request
 from mmalign.factory.shown import size_of
 from mmalign.factory.synth import drawing_of
+from mmalign.frames import score_clips
+from mmalign.images import open_image
 from mmalign.prompts import load_prompts
 from mmalign.scoring.terminal import aligned, cut
 
@@ -53,9 +56,9 @@ class Sample:
     request: Request
     content: bytes
 
-    @property
-    def image(self) -> Image.Image:
-        return Image.open(BytesIO(self.content)).convert("RGB")
+    def frames(self, count: int) -> list[Image.Image]:
+        """The picture alone, or some frames of the clip."""
+        return sampled(self.content, count) if is_clip(self.content) else [open_image(self.content)]
 
 
 def estimate(config: SynthConfig) -> str:
@@ -85,7 +88,7 @@ def _drawing(config: SynthConfig, plan: Plan, samples: list[Sample]) -> Iterator
             batch = next(plan.batches_of(first))
             models.open(number)
             pictures, seconds = _timed(lambda m=number, b=batch: _pictures(models, m, b))
-            contents = [encoded(picture, drawing.image_format, drawing.quality) for picture in pictures]
+            contents = [encoded(picture, drawing.image_format, drawing.quality, drawing.fps or FPS) for picture in pictures]
             samples += [Sample(request, content) for request, content in zip(batch, contents, strict=True)]
             size = sum(map(len, contents)) / len(contents)
             yield Cost("generate", model.title, plan.per_model, seconds / len(batch), size)
@@ -97,11 +100,11 @@ def _pictures(models: Models, number: int, batch: list[Request]) -> Tensor:
 
 
 def _scoring(config: SynthConfig, plan: Plan, samples: list[Sample]) -> Iterator[Cost]:
-    images, prompts = [sample.image for sample in samples], [sample.request.prompt for sample in samples]
+    images, prompts = [sample.frames(config.score.judged_frames) for sample in samples], [sample.request.prompt for sample in samples]
     for section in config.score.filled_rewards():
         reward = section.build()
-        reward.score(images[:1], prompts[:1])  # some load at the first call
-        _, seconds = _timed(lambda r=reward: r.score(images, prompts))
+        score_clips(reward, images[:1], prompts[:1])  # some load at the first call
+        _, seconds = _timed(lambda r=reward: score_clips(r, images, prompts))
         yield Cost("score", section.title, sum(plan.sizes), seconds / len(samples))
         del reward
         let_go()

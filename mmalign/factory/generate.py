@@ -1,4 +1,4 @@
-"""Pictures of prompts by models, drawn shard by shard."""
+"""Pictures, or clips, of prompts by models, drawn shard by shard."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from torch import Tensor
 
-from mmalign.config.generate import GenerateConfig, GeneratorConfig
+from mmalign.config.generate import FPS, GenerateConfig, GeneratorConfig
 from mmalign.diffusion.draw import Drawn, eight_bits
 from mmalign.errors import UserError
 from mmalign.factory.encode import encoded
@@ -80,7 +80,7 @@ def distinct(prompts: Sequence[str]) -> list[str]:
 
 def _draw_all(config: GenerateConfig, plan: Plan, models: Models, shards: ShardFolder, processes: Processes) -> None:
     """Does this process's shards, and those that others have left."""
-    easel, form = Easel(config, models), schema(config)
+    easel, form = Easel(config, models), schema(config, models.films)
     with Progress(shards, plan.sizes, processes.is_main, "drawing", "drawn") as progress, closing(easel):
         for number in dealt(len(plan.shards), processes.rank, processes.world, lambda: shards.missing(len(plan.shards))):
             rows: list[Future[Mapping[str, Any]]] = []
@@ -124,8 +124,8 @@ class Easel:
         return [self._threads.submit(self._row, *each) for each in zip(batch, pictures, errors, strict=True)]
 
     def _row(self, request: Request, picture: Tensor, error: str | None) -> Mapping[str, Any]:
-        image = encoded(picture, self._config.image_format, self._config.quality)
-        return self._rows.row(request, image, (picture.shape[2], picture.shape[1]), error)
+        image = encoded(picture, self._config.image_format, self._config.quality, self._config.fps or FPS)
+        return self._rows.row(request, image, picture.shape, error)
 
     def close(self) -> None:
         """Ends the threads; what they have not begun is left."""

@@ -1,4 +1,4 @@
-"""The pictures of a prompt, opened once: which cannot be, and which are the same."""
+"""The pictures or clips of a prompt, opened once: which cannot be, and which are the same."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mmalign.data.apng import clip_file
+from mmalign.data.films import is_clip, sampled
 from mmalign.errors import UserError
 from mmalign.images import ImageSource, open_image
 from mmalign.scoring.decode import reason
 
 SIDE = 32
 """Of a thumbnail, pixels."""
+SEEN = 8
+"""Frames of a clip that are compared, evenly spaced."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Look:
         row: its number among all pictures.
         source: what it was opened from, file contents read.
         pixels: tells its pixels from others.
-        thumbnail: (32, 32, 3), levels 0 to 255.
+        thumbnail: (frames, 32, 32, 3), levels 0 to 255; a picture is one frame.
         error: why it cannot be opened; the others are then empty.
     """
 
@@ -38,7 +42,7 @@ class Look:
         """Whether two pictures are one: equal, or with thumbnails whose root mean square difference is at most so many levels."""
         if self.pixels == other.pixels:
             return True
-        if not within or self.thumbnail is None or other.thumbnail is None:
+        if not within or self.thumbnail is None or other.thumbnail is None or self.thumbnail.shape != other.thumbnail.shape:
             return False
         return float(np.sqrt(np.mean((self.thumbnail - other.thumbnail) ** 2))) <= within
 
@@ -54,13 +58,22 @@ def look(row: int, source: ImageSource | UserError, name: str) -> Look:
     if isinstance(source, UserError):
         return Look(row, error=reason(source))
     try:
-        content = source.read_bytes() if isinstance(source, Path) else source
-        image = open_image(content, name)
+        content = _content(source, name)
+        frames = sampled(content, SEEN, name) if is_clip(content) else [open_image(content, name)]
     except (UserError, OSError) as error:
         return Look(row, error=reason(error))
-    small = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.float32)
-    pixels = blake2b(f"{image.size}".encode() + image.tobytes(), digest_size=16).digest()
-    return Look(row, content, pixels, small)
+    small = [np.asarray(frame.resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.float32) for frame in frames]
+    state = blake2b(digest_size=16)
+    for frame in frames:
+        state.update(f"{frame.size}".encode() + frame.tobytes())
+    return Look(row, content, state.digest(), np.stack(small))
+
+
+def _content(source: ImageSource, name: str) -> ImageSource:
+    """What is kept of a source: the content of a file; the frames of a folder as one file."""
+    if isinstance(source, Path) and source.is_dir():
+        return clip_file(source, name)
+    return source.read_bytes() if isinstance(source, Path) else source
 
 
 def without_duplicates(looks: Sequence[Look], within: float | None) -> list[Look]:

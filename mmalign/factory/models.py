@@ -1,5 +1,6 @@
 """The models of a run: looked at before anything is drawn, and loaded one at a time."""
 
+import importlib.util
 import inspect
 from collections.abc import Sequence
 from importlib import import_module
@@ -9,8 +10,9 @@ from typing import Any
 import torch
 
 from mmalign.config.generate import DrawsConfig, GeneratorConfig
-from mmalign.diffusion.aligned import ADAPTER_NAME, LORA_FILE, denoiser_from, load_lora
-from mmalign.diffusion.draw import Drawn, draw
+from mmalign.diffusion.adapters import switch_to, takes_lora
+from mmalign.diffusion.aligned import ADAPTER_NAME, denoiser_from, load_adapter, lora_file
+from mmalign.diffusion.draw import Drawn, draw, draws_films
 from mmalign.errors import UserError
 from mmalign.factory.memory import let_go
 from mmalign.personalization import UserConditioner
@@ -26,6 +28,9 @@ DENOISERS = ("transformer", "unet", "prior_prior", "prior")
 class Models:
     """Draws with the models of a configuration, of which one is in memory.
 
+    Attributes:
+        films: whether one of them draws films.
+
     Raises:
         UserError: a model is not there, or takes no argument of such a name; said of all models before the first is loaded.
     """
@@ -33,8 +38,8 @@ class Models:
     def __init__(self, config: DrawsConfig):
         self._models = config.models
         self._calls = [config.call_of(model) for model in config.models]
-        for model, call in zip(self._models, self._calls, strict=True):
-            _check(model, call)
+        draw_films = [_check(model, call, config) for model, call in zip(self._models, self._calls, strict=True)]
+        self.films = any(draw_films)
         self._number, self._pipe = -1, None
 
     def open(self, number: int) -> None:
@@ -44,9 +49,9 @@ class Models:
             self._pipe, self._number = open_model(self._models[number]), number
 
     def draw(self, number: int, prompts: Sequence[str], seeds: Sequence[int]) -> Drawn:
-        """Pictures by the model of that number."""
+        """Pictures, or clips, by the model of that number."""
         self.open(number)
-        return draw(self._pipe, prompts, seeds, **self._calls[number], **told_of(self._pipe, self._models[number]))
+        return draw(self._pipe, prompts, seeds, films=True, **self._calls[number], **told_of(self._pipe, self._models[number]))
 
     def close(self) -> None:
         """Lets the model's memory go."""
@@ -88,9 +93,12 @@ def _add(pipe: Any, model: GeneratorConfig, place: Path) -> None:
     name, personal = _denoiser_of(pipe), (place / FILE).is_file()
     if name and (place / name).is_dir():
         setattr(pipe, name, denoiser_from(place, name, getattr(pipe, name)))
-    elif not personal or (place / LORA_FILE).is_file():
-        load_lora(pipe, place if place.exists() else model.adapter_path)
-        pipe.set_adapters([ADAPTER_NAME], [model.adapter_scale])
+    elif not personal or (place / lora_file(pipe)).is_file():
+        load_adapter(pipe, name, place if place.exists() else model.adapter_path)
+        if takes_lora(pipe):
+            pipe.set_adapters([ADAPTER_NAME], [model.adapter_scale])
+        else:
+            switch_to(getattr(pipe, name), [ADAPTER_NAME], model.adapter_scale)
     elif model.user is None:
         raise UserError(f"{place} holds a conditioner alone, which draws as the base for nobody; name a user of {model.title}")
     if model.user is not None:
@@ -103,10 +111,11 @@ def _denoiser_of(pipe: Any) -> str:
     return next((name for name in DENOISERS if getattr(pipe, name, None) is not None), "")
 
 
-def _check(model: GeneratorConfig, call: dict[str, Any]) -> None:
-    """What can be said before hours are spent on the models before this one."""
+def _check(model: GeneratorConfig, call: dict[str, Any], config: DrawsConfig) -> bool:
+    """What can be said before hours are spent on the models before this one; gives whether it draws films."""
     kind = pipeline_class(model.pretrained, model.revision) if model.pipeline is None else _kind(model)
     known = inspect.signature(kind.__call__).parameters
+    _check_format(f"{model.title} ({kind.__name__})", draws_films(kind), config)
     # some of diffusers' own pipelines swallow what they do not know
     open_to_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
     if not open_to_all or (kind.__module__.startswith("diffusers.pipelines.") and kind.__name__ != "DiffusionPipeline"):
@@ -115,6 +124,21 @@ def _check(model: GeneratorConfig, call: dict[str, Any]) -> None:
                 raise UserError(f"{model.title} ({kind.__name__}) takes no {name!r}; {nearest(name, sorted(known))}")
     if model.adapter_path is not None and looks_local(model.adapter_path) and not Path(model.adapter_path).expanduser().exists():
         raise UserError(f"adapter_path of {model.title}: there is no {model.adapter_path}; give the output folder of a training run")
+    return draws_films(kind)
+
+
+def _check_format(name: str, films: bool, config: DrawsConfig) -> None:
+    """Raises UserError where pictures are asked for as clips are, or clips as pictures are."""
+    if not films:
+        for key in ("frames", "fps"):
+            if getattr(config, key) is not None:
+                raise UserError(f"{key} is for models of films, which {name} is not; leave it out")
+        if config.image_format == "mp4":
+            raise UserError(f"image_format is mp4, which is for clips, and {name} draws pictures; choose png, jpeg or webp")
+    elif config.image_format not in ("png", "mp4"):
+        raise UserError(f"image_format is {config.image_format}, but {name} draws films; choose png, which loses nothing, or mp4")
+    elif config.image_format == "mp4" and importlib.util.find_spec("av") is None:
+        raise UserError("image_format mp4 needs PyAV: pip install 'mmalign[video]'; or choose png")
 
 
 def _kind(model: GeneratorConfig) -> Any:

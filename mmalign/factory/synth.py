@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
+from mmalign.config.frames import JUDGED
 from mmalign.config.generate import GenerateConfig
 from mmalign.config.load import save_resolved
 from mmalign.config.rank import RankConfig
@@ -108,6 +109,7 @@ def ranking_of(config: SynthConfig) -> RankConfig:
 def _scoring(title: str, config: ScoreConfig) -> Stage:
     assert config.out is not None
     settings = {"reward": scoring.decisive(config.rewards[0].model_dump(mode="json")), "chunk_size": config.chunk_size}
+    settings |= {"judged_frames": config.judged_frames} if config.judged_frames != JUDGED else {}
     return Stage(f"score {title}", config.out, settings, lambda processes: scoring.run(config, processes))
 
 

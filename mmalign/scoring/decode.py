@@ -1,15 +1,18 @@
-"""Images decoded in threads, once for all rewards, and handed out in groups that fit into memory."""
+"""Images, and frames of clips, decoded in threads, once for all rewards, and handed out in groups that fit into memory."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import TypeVar
 
 from PIL import Image
 
+from mmalign.data.films import is_clip, sampled
 from mmalign.errors import UserError
+from mmalign.frames import JUDGED
 from mmalign.images import open_image
 from mmalign.prefetch import prefetch
 from mmalign.scoring.pictures import Picture
@@ -30,7 +33,7 @@ class Decoded:
         chunk: the chunk it belongs to.
         index: its number among all rows.
         name: of the image.
-        image: upright RGB; None where it cannot be read.
+        frames: the image, upright and RGB, or frames of the clip; empty where it cannot be read.
         prompt: None where there is none.
         lacking: why there is no prompt, for a reward that needs it.
         errors: what is wrong with the row.
@@ -39,25 +42,30 @@ class Decoded:
     chunk: int
     index: int
     name: str
-    image: Image.Image | None = None
+    frames: tuple[Image.Image, ...] = ()
     prompt: str | None = None
     lacking: str = "it has no prompt"
     errors: list[str] = field(default_factory=list)
 
     @property
     def pixels(self) -> int:
-        return 0 if self.image is None else self.image.width * self.image.height
+        return sum(frame.width * frame.height for frame in self.frames)
 
 
-def decode(row: tuple[int, int, Picture | UserError]) -> Decoded:
-    """A picture, of which chunk and with which number, read; what is wrong with it is noted and never raised."""
+def decode(row: tuple[int, int, Picture | UserError], judged: int = JUDGED) -> Decoded:
+    """A picture, of which chunk and with which number, read; what is wrong with it is noted and never raised.
+
+    Args:
+        judged: frames of a clip that are read, evenly spaced.
+    """
     chunk, index, picture = row
     if isinstance(picture, UserError):
         return Decoded(chunk, index, f"row {index}", errors=[reason(picture)])
     decoded = Decoded(chunk, index, picture.name)
     try:
         source = picture.image()
-        decoded.image = open_image(source, "" if isinstance(source, Path) else picture.name)
+        origin = "" if isinstance(source, Path) else picture.name
+        decoded.frames = tuple(sampled(source, judged, origin)) if is_clip(source) else (open_image(source, origin),)
     except Exception as error:  # noqa: BLE001 (decoders raise anything on broken bytes, and one image is not the run)
         decoded.errors.append(reason(error))
     try:
@@ -96,10 +104,15 @@ def grouped(decoded: Iterable[Decoded], whole_prompts: bool, pixels: int = PIXEL
 
 
 def decoded_groups(
-    rows: Iterable[tuple[int, int, Picture | UserError]], workers: int, whole_prompts: bool, pixels: int = PIXELS, count: int = ROWS
+    rows: Iterable[tuple[int, int, Picture | UserError]],
+    workers: int,
+    whole_prompts: bool,
+    pixels: int = PIXELS,
+    count: int = ROWS,
+    judged: int = JUDGED,
 ) -> Iterator[list[Decoded]]:
     """Groups of rows, of which the next one is being decoded while the reader works on one."""
-    with closing(prefetch(decode, rows, workers, ahead=2 * workers)) as decoded:
+    with closing(prefetch(partial(decode, judged=judged), rows, workers, ahead=2 * workers)) as decoded:
         groups = grouped(decoded, whole_prompts, pixels, count)
         yield from _one_ahead(groups) if workers else groups
 

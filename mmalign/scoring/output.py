@@ -18,12 +18,17 @@ from mmalign.reward import Reward
 ROWS_AT_ONCE = 4096
 
 
-def schema(rewards: Mapping[str, Reward]) -> pa.Schema:
-    """Number, image, prompt, a float32 per reward, error; what each reward is stands in the metadata under ``mmalign.rewards``."""
+def schema(rewards: Mapping[str, Reward], judged: int | None = None) -> pa.Schema:
+    """Number, image, prompt, a float32 per reward, error; what each reward is stands in the metadata under ``mmalign.rewards``.
+
+    Args:
+        judged: frames of a clip that were scored, which stands there under ``mmalign.judged_frames``; None = there are no clips.
+    """
     scores = [(title, pa.float32()) for title in rewards]
     text = pa.string()
     fields = [("index", pa.int64()), ("image", text), ("prompt", text), *scores, ("error", text)]
-    return pa.schema(fields, metadata={"mmalign.rewards": json.dumps({title: facts(reward) for title, reward in rewards.items()})})
+    metadata = {"mmalign.rewards": json.dumps({title: facts(reward) for title, reward in rewards.items()})}
+    return pa.schema(fields, metadata=metadata if judged is None else {**metadata, "mmalign.judged_frames": str(judged)})
 
 
 def to_table(rows: Sequence[Mapping[str, Any]], form: pa.Schema) -> pa.Table:

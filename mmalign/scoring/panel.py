@@ -1,4 +1,4 @@
-"""Several rewards over the same decoded images."""
+"""Several rewards over the same decoded images, and frames of clips."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from mmalign.errors import UserError
+from mmalign.frames import score_clips
 from mmalign.reward import Reward
 from mmalign.scoring.decode import Decoded, reason
 
@@ -48,18 +49,18 @@ class Panel:
                 row[title] = value
         for row, each in zip(rows, group, strict=True):
             row["error"] = "; ".join(dict.fromkeys(each.errors)) or None
-            each.image = None
+            each.frames = ()
         return rows
 
     def _column(self, title: str, reward: Reward, group: list[Decoded]) -> list[float | None]:
         """One score per row, None where there is none, with the reason among the row's errors."""
-        fit = [each for each in group if each.image is not None and (each.prompt is not None or not reward.needs_prompt)]
+        fit = [each for each in group if each.frames and (each.prompt is not None or not reward.needs_prompt)]
         outcomes = self._outcomes(title, reward, list(_units(fit, reward.joint)))
         values: list[float | None] = []
         for each in group:
             outcome = outcomes.get(each.index)
             values.append(outcome if isinstance(outcome, float) and math.isfinite(outcome) else None)
-            if values[-1] is None and each.image is not None:
+            if values[-1] is None and each.frames:
                 each.errors += _why(title, outcome, each)
         return values
 
@@ -89,7 +90,7 @@ def _tried(reward: Reward, units: Units) -> dict[int, Outcome]:
     if not rows:
         return {}
     try:
-        scores = reward.score([row.image for row in rows if row.image is not None], _prompts(rows)).tolist()
+        scores = score_clips(reward, [row.frames for row in rows], _prompts(rows)).tolist()
     except (UserError, ValueError) as error:
         if len(units) == 1:
             return {row.index: error for row in rows}

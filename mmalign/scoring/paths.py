@@ -1,4 +1,4 @@
-"""From words of the command line to files: globs, folders, and which files are images."""
+"""From words of the command line to files: globs, folders, and which files are images or films."""
 
 import os
 import re
@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
+from mmalign.data.films import FILMS
 from mmalign.data.rows import exists
 from mmalign.errors import UserError
 
@@ -20,13 +21,14 @@ _DIGITS = re.compile(r"(\d+)")
 
 @cache
 def image_suffixes() -> frozenset[str]:
-    """The suffixes, in lower case and with their dot, of files that Pillow opens."""
+    """The suffixes, in lower case and with their dot, of files that Pillow opens, and of films."""
     Image.init()
-    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN and kind not in _NOT_DRAWN)
+    known = Image.registered_extensions().items()
+    return frozenset(suffix for suffix, kind in known if kind in Image.OPEN and kind not in _NOT_DRAWN) | frozenset(FILMS)
 
 
 def is_image(path: Path) -> bool:
-    """Whether a name is that of an image; hidden files are none."""
+    """Whether a name is that of an image or a film; hidden files are none."""
     return path.suffix.lower() in image_suffixes() and not path.name.startswith(".")
 
 

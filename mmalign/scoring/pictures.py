@@ -3,12 +3,17 @@
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import accumulate
 
+from mmalign.data.films import is_clip
 from mmalign.errors import UserError
 from mmalign.images import ImageSource
+
+FEW = 32
+"""Rows of which one at least can be read, or the source has other troubles."""
 
 
 class Picture(ABC):
@@ -52,6 +57,14 @@ class Pictures(ABC):
     @abstractmethod
     def picture(self, index: int) -> Picture:
         """An image by its place; asked for in one thread, and cheapest in order. Raises UserError where the row is broken."""
+
+    @property
+    def moving(self) -> bool:
+        """Whether the first of them that can be read is a clip."""
+        for index in range(min(len(self), FEW)):
+            with suppress(UserError):
+                return is_clip(self.picture(index).image())
+        return False
 
     def prompts(self) -> list[str | None]:
         """All prompts, None where one is missing."""
@@ -123,6 +136,10 @@ class Listing(Pictures):
     def written(self) -> str:
         given = self._given if isinstance(self._given, list) else []
         return digest([*(source.written() for source in self._sources), *given])
+
+    @property
+    def moving(self) -> bool:
+        return any(source.moving for source in self._sources)
 
     def prompts(self) -> list[str | None]:
         if self._given is not None:

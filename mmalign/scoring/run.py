@@ -8,6 +8,7 @@ from mmalign import plugins
 from mmalign.config import ScoreConfig
 from mmalign.config.scoring import SHARED, nested
 from mmalign.errors import UserError
+from mmalign.frames import said
 from mmalign.resumable.chunks import Chunks, dealt
 from mmalign.resumable.parts import FOUND, WRITTEN, Parts, PartsInMemory, PartsOnDisk, Speech
 from mmalign.resumable.processes import Processes
@@ -60,9 +61,10 @@ def run(config: ScoreConfig, processes: Processes | None = None) -> str:
 def _score(config: ScoreConfig, pictures: Listing, panel: Panel, parts: Parts, processes: Processes) -> None:
     """Does this process's chunks, and those that others have left."""
     chunks = Chunks(len(pictures), config.chunk_size, pictures.prompts() if panel.joint else None)
-    form = schema(panel.rewards)
+    form = schema(panel.rewards, config.judged_frames if pictures.moving else None)
     workers = processes.threads if config.workers is None else config.workers
-    groups = decoded_groups(_rows(pictures, chunks, parts, processes), workers, whole_prompts=panel.joint, count=panel.at_once)
+    rows_of = _rows(pictures, chunks, parts, processes)
+    groups = decoded_groups(rows_of, workers, whole_prompts=panel.joint, count=panel.at_once, judged=config.judged_frames)
     number, rows = -1, []
     with Progress(parts, chunks.sizes, processes.is_main, "scoring", "scored") as progress, closing(groups):
         for group in groups:
@@ -132,5 +134,6 @@ def _finished(config: ScoreConfig, pictures: Listing, rewards: Mapping[str, Rewa
         first = table.column("error").drop_null()
         because = f", the first because: {first[0]}" if len(first) else ""
         raise UserError(f"none of the {len(table)} images could be scored{because}; correct that, and give the command again")
-    shown = told(table, rewards, pictures.told, everything=config.out is None)
+    found = f"{pictures.told}\n{said(config.judged_frames)}" if pictures.moving else pictures.told
+    shown = told(table, rewards, found, everything=config.out is None)
     return shown if config.out is None else f"{shown}\n\n{config.out}"

@@ -22,7 +22,7 @@ TABLES = (".parquet", ".jsonl", ".ndjson", ".json", *SEPARATORS)
 SAVED = ("dataset_dict.json", "state.json")
 """What `datasets` leaves in a folder it saves to."""
 SHARD = ".tar"
-KINDS = "an image, a folder, a glob in quotes, a .tar shard, or a .parquet, .jsonl, .json, .csv or .tsv file"
+KINDS = "an image, a film, a folder, a glob in quotes, a .tar shard, or a .parquet, .jsonl, .json, .csv or .tsv file"
 
 
 def open_pictures(config: ScoreConfig) -> Listing:

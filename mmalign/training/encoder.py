@@ -14,8 +14,9 @@ from mmalign.config import DataConfig
 from mmalign.data.broken import settle_broken
 from mmalign.data.buckets import Size
 from mmalign.data.cache import TensorCache
-from mmalign.data.clips import clip_digest, transform_clips
+from mmalign.data.clips import transform_clips
 from mmalign.data.digest import digest
+from mmalign.data.films import clip_digest
 from mmalign.data.schema import Example
 from mmalign.data.transforms import transform
 from mmalign.errors import UserError

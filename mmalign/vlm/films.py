@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from mmalign.errors import UserError
+from mmalign.frames import evenly
 from mmalign.images import ImageSource, open_image
 
 FilmSource = Path | tuple[ImageSource, ...]
@@ -84,17 +85,6 @@ def moments(duration: float, count: int, fps: float | None = None) -> list[float
     """
     parts = count if fps is None else max(1, min(count, round(duration * fps)))
     return [(part + 0.5) * duration / parts for part in range(parts)]
-
-
-def evenly(items: Sequence, count: int) -> list:
-    """The items in the middle of so many equal parts; all where there are no more.
-
-    >>> evenly(range(8), 4)
-    [1, 3, 5, 7]
-    """
-    if len(items) <= count:
-        return list(items)
-    return [items[(2 * part + 1) * len(items) // (2 * count)] for part in range(count)]
 
 
 def _inside(folder: Path, where: str) -> list[Path]:

@@ -7,35 +7,17 @@ import pytest
 import torch
 from PIL import Image
 
-from mmalign.data.clips import clip_digest, clip_size, read_clip, transform_clips
+from mmalign.data.clips import clip_size, read_clip, transform_clips
+from mmalign.data.films import clip_digest
 from mmalign.data.schema import Example
 from mmalign.errors import UserError
-
-SHADES = [0, 30, 60, 90, 120, 150, 180, 210]
-
-
-def shade(picture):
-    return int(np.asarray(picture).mean().round())
+from tests.clips import SHADES, film, folder_of, shade
 
 
 @pytest.fixture
 def folder(tmp_path):
-    place = tmp_path / "clip"
-    place.mkdir()
-    for index, value in enumerate(SHADES):
-        Image.new("RGB", (32, 24), (value,) * 3).save(place / f"{index:03d}.png")
+    place = folder_of(tmp_path / "clip")
     (place / "notes.txt").write_text("no frame")
-    return place
-
-
-def film(place, rate=8, shades=SHADES):
-    av = pytest.importorskip("av")
-    with av.open(place, mode="w", format="mp4") as container:
-        stream = container.add_stream("mpeg4", rate=rate)
-        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 32, 24, "yuv420p", 4_000_000
-        for value in shades:
-            container.mux(stream.encode(av.VideoFrame.from_image(Image.new("RGB", (32, 24), (value,) * 3))))
-        container.mux(stream.encode())
     return place
 
 
@@ -94,6 +76,7 @@ def test_what_is_no_film_is_told(tmp_path):
 
 def test_without_pyav_a_film_asks_for_it(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "av", None)
+    (tmp_path / "clip.mp4").write_bytes(b"a film")
     with pytest.raises(UserError, match=r"mmalign\[video\]"):
         read_clip(tmp_path / "clip.mp4", 2)
 

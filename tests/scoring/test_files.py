@@ -77,7 +77,7 @@ def test_a_file_without_a_suffix_is_known_by_its_content(folder):
     (folder / "0.png").rename(folder / "0a1b2c")
     assert len(listing(folder / "0a1b2c")) == 1
     (folder / "other").write_text("text")
-    with pytest.raises(UserError, match="other is not an image, a folder"):
+    with pytest.raises(UserError, match="other is not an image, a film, a folder"):
         listing(folder / "other")
 
 
@@ -87,8 +87,8 @@ def test_a_missing_file_names_the_nearest(folder):
 
 
 def test_suffixes_are_those_pillow_draws():
-    assert {".png", ".jpg", ".webp", ".avif"} <= image_suffixes()
-    assert not {".pdf", ".h5", ".eps", ".mpg"} & image_suffixes()
+    assert {".png", ".jpg", ".webp", ".avif", ".mp4"} <= image_suffixes()
+    assert not {".pdf", ".h5", ".eps"} & image_suffixes()
 
 
 def test_prompts_come_from_text_files_beside_the_images(folder, captions):

@@ -41,7 +41,7 @@ class Vote(Red):
 
 def group(*reds, prompts=None):
     return [
-        Decoded(0, index, f"{index}.png", None if red is None else Image.new("RGB", (1, 1), (red, 0, 0)), prompts and prompts[index])
+        Decoded(0, index, f"{index}.png", () if red is None else (Image.new("RGB", (1, 1), (red, 0, 0)),), prompts and prompts[index])
         for index, red in enumerate(reds)
     ]
 

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from mmalign.errors import UserError
-from mmalign.vlm.films import evenly, moments, read_film
+from mmalign.frames import evenly
+from mmalign.vlm.films import moments, read_film
 from tests.vlm.models import picture
 
 

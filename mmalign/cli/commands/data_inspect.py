@@ -13,7 +13,8 @@ from mmalign.errors import UserError
 ABOUT = """What preference data are: which reader fits them and why, how many rows,
 prompts, users, ties and soft labels, how large the images are, what is broken,
 and what is there twice. Labels, prompts and numbers are those of all rows;
-images are looked at in some rows, and the number is said. Of preferences among
+images are looked at in some rows, and the number is said. Where images are,
+clips are understood too: films, and folders of frames. Of preferences among
 responses, for vision-language models, everything is of the rows looked at."""
 
 EXAMPLES = """examples:
@@ -46,12 +47,12 @@ def run(words: list[str]) -> int:
 
 
 def _images() -> tuple[Callable[..., Any], ...]:
-    """What looks at preferences among images, tells what was found, and draws some."""
+    """What looks at preferences among images or clips, tells what was found, and draws some."""
     from mmalign.data.inspection import inspect
-    from mmalign.data.inspection.sheet import contact_sheet
+    from mmalign.data.inspection.clip_sheet import sheet_of
     from mmalign.data.inspection.text import told
 
-    return inspect, told, contact_sheet
+    return inspect, told, sheet_of
 
 
 def _responses() -> tuple[Callable[..., Any], ...]:

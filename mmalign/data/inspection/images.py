@@ -1,4 +1,4 @@
-"""The images of some rows, or of all: sizes, what is broken, and rows that say the same twice."""
+"""The images or clips of some rows, or of all: sizes, lengths, what is broken, and rows that say the same twice."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -8,7 +8,8 @@ from tqdm.auto import tqdm
 
 from mmalign.data.digest import digest
 from mmalign.data.examples import Examples
-from mmalign.data.inspection.record import Images
+from mmalign.data.films import Measured, is_clip, measure
+from mmalign.data.inspection.record import Clips, Images
 from mmalign.data.schema import Example
 from mmalign.errors import UserError
 from mmalign.images import open_image
@@ -19,13 +20,14 @@ RUN = 50
 
 
 class Seen(NamedTuple):
-    """A row that was looked at: what is wrong with it, or the sizes and digests of its images in order of preference."""
+    """A row that was looked at: what is wrong with it, or the sizes and digests of its images in order of preference; and its clips."""
 
     origin: str
     prompt: str
     complaint: str
     sizes: list[tuple[int, int]]
     content: list[str]
+    clips: list[Measured]
 
 
 def look_at(examples: Examples, sample: int | None) -> Images:
@@ -44,6 +46,20 @@ def look_at(examples: Examples, sample: int | None) -> Images:
         same=sum(len(set(row.content)) < len(row.content) for row in whole),
         broken=[row.complaint for row in seen if row.complaint],
         duplicates=list(_duplicates(whole)),
+        clips=_clips(whole),
+    )
+
+
+def _clips(rows: list[Seen]) -> Clips | None:
+    """What the clips of rows say; None where there are none."""
+    found = [clip for row in rows for clip in row.clips]
+    if not found:
+        return None
+    seconds = [clip.seconds for clip in found if clip.seconds is not None]
+    return Clips(
+        frames=dict(sorted(Counter(clip.frames for clip in found).items())),
+        seconds=(min(seconds), max(seconds)) if seconds else None,
+        uneven=sum(len({clip.frames for clip in row.clips}) > 1 for row in rows),
     )
 
 
@@ -72,16 +88,22 @@ def _read(examples: Examples, chosen: list[int]) -> Iterator[Example | UserError
 
 def _look(example: Example | UserError) -> Seen:
     if isinstance(example, UserError):
-        return Seen("", "", str(example), [], [])
-    sizes, content = [], []
+        return Seen("", "", str(example), [], [], [])
+    seen = Seen(example.origin, example.prompt, "", [], [], [])
     try:
         for source in example.images:
-            image = open_image(source, example.origin)
-            sizes.append(image.size)
-            content.append(digest(image.size, image.tobytes()))
+            if is_clip(source):
+                clip = measure(source, example.origin)
+                seen.clips.append(clip)
+                size, content = clip.size, clip.content
+            else:
+                image = open_image(source, example.origin)
+                size, content = image.size, digest(image.size, image.tobytes())
+            seen.sizes.append(size)
+            seen.content.append(content)
     except UserError as error:
-        return Seen(example.origin, example.prompt, str(error), [], [])
-    return Seen(example.origin, example.prompt, "", sizes, content)
+        return Seen(example.origin, example.prompt, str(error), [], [], [])
+    return seen
 
 
 def _duplicates(rows: list[Seen]) -> Iterator[tuple[str, str, bool]]:

@@ -47,18 +47,34 @@ class Columns:
 
 
 @dataclass(frozen=True)
+class Clips:
+    """What clips say beside their sizes.
+
+    Attributes:
+        frames: clips by number of frames.
+        seconds: of the shortest and the longest; None where frames have no times, as those in folders.
+        uneven: rows whose clips differ in their number of frames.
+    """
+
+    frames: dict[int, int]
+    seconds: Range | None
+    uneven: int
+
+
+@dataclass(frozen=True)
 class Images:
-    """What the images of the rows that were looked at say.
+    """What the images of the rows that were looked at, or their clips, say.
 
     Attributes:
         rows: how many rows were looked at.
-        images: how many images could be read.
+        images: how many images could be read, a clip counting as one.
         candidates: rows by number of images.
         sizes: images by (width, height) in pixels, upright.
         uneven: rows whose images differ in size.
         same: rows with one image twice.
         broken: a sentence for each row with an image or a cell that cannot be read.
         duplicates: rows, by origin, with the prompt and the images of a row before, and whether they prefer another image.
+        clips: what is known of clips; None where all are pictures.
     """
 
     rows: int
@@ -69,6 +85,7 @@ class Images:
     same: int
     broken: list[str]
     duplicates: list[tuple[str, str, bool]]
+    clips: Clips | None = None
 
 
 @dataclass(frozen=True)

@@ -39,43 +39,62 @@ def page_of(strips: Sequence[Image.Image], width: int) -> Image.Image:
 
 
 def _strip(example: Example, width: int) -> Image.Image:
-    text = _lines(example, width - 2 * GAP)
+    text = lines_of(example, width - 2 * GAP)
     strip = Image.new("RGB", (width, GAP + TILE + LINE * len(text) + GAP), "white")
-    draw, font = ImageDraw.Draw(strip), ImageFont.load_default(size=12)
+    draw = ImageDraw.Draw(strip)
     for place, source in enumerate(example.images[:WIDEST]):
         left = GAP + place * (TILE + GAP)
-        frame = TIED if example.preference == 0.5 else PREFERRED if place == 0 else "#ffffff"
-        draw.rectangle((left, GAP, left + TILE - 1, GAP + TILE - 1), outline=frame, width=FRAME)
+        draw.rectangle((left, GAP, left + TILE - 1, GAP + TILE - 1), outline=frame_of(example, place), width=FRAME)
         paste(strip, draw, source, example.origin, (left, GAP))
         if example.scores is not None:
-            corner = left + FRAME + 3, GAP + TILE - FRAME - LINE
-            draw.text(corner, f"{example.scores[place]:.4g}", fill=INK, font=font, stroke_width=3, stroke_fill="white")
-    for number, line in enumerate(text):
-        draw.text((GAP, GAP + TILE + 2 + number * LINE), line, fill=INK if number < len(text) - 1 else MUTED, font=font)
+            label(draw, example.scores[place], (left + FRAME + 3, GAP + TILE - FRAME - LINE))
+    write(draw, text, GAP + TILE + 2)
     return strip
+
+
+def frame_of(example: Example, place: int) -> str:
+    """The color of the frame around a candidate."""
+    return TIED if example.preference == 0.5 else PREFERRED if place == 0 else "#ffffff"
+
+
+def label(draw: ImageDraw.ImageDraw, score: float, corner: tuple[int, int]) -> None:
+    """A candidate's score, readable on any picture."""
+    draw.text(corner, f"{score:.4g}", fill=INK, font=ImageFont.load_default(size=12), stroke_width=3, stroke_fill="white")
+
+
+def write(draw: ImageDraw.ImageDraw, text: Sequence[str], top: int) -> None:
+    """Lines below candidates, the last of them, which has the facts, paler."""
+    for number, line in enumerate(text):
+        color = INK if number < len(text) - 1 else MUTED
+        draw.text((GAP, top + number * LINE), line, fill=color, font=ImageFont.load_default(size=12))
 
 
 def paste(strip: Image.Image, draw: ImageDraw.ImageDraw, source: ImageSource, origin: str, corner: tuple[int, int]) -> None:
     """Draws an image into the tile at a corner; one that cannot be read is a red field."""
-    room = TILE - 2 * FRAME
     try:
         image = open_image(source, origin)
     except UserError:
-        left, top = corner[0] + FRAME, corner[1] + FRAME
+        left, top, room = corner[0] + FRAME, corner[1] + FRAME, TILE - 2 * FRAME
         draw.rectangle((left, top, left + room - 1, top + room - 1), fill=BROKEN)
         return
+    fit(strip, image, corner)
+
+
+def fit(strip: Image.Image, image: Image.Image, corner: tuple[int, int]) -> None:
+    """Puts an image into the middle of the tile at a corner."""
+    room = TILE - 2 * FRAME
     scale = room / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     image = image.resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS)
     strip.paste(image, (corner[0] + (TILE - size[0]) // 2, corner[1] + (TILE - size[1]) // 2))
 
 
-def _lines(example: Example, width: int) -> list[str]:
+def lines_of(example: Example, width: int, what: str = "images") -> list[str]:
     """The prompt in three lines at most, and a line of facts."""
     facts = [example.origin.rpartition("/")[2] or "an example"]
     facts += ["a tie" if example.preference == 0.5 else f"preferred with {example.preference:.3g}"] if example.preference < 1 else []
     facts += [f"weight {example.weight:g}"] if example.weight != 1 else []
     facts += [f"user {example.user_id}"] if example.user_id else []
-    facts += [f"{len(example.images) - WIDEST} more images"] if len(example.images) > WIDEST else []
+    facts += [f"{len(example.images) - WIDEST} more {what}"] if len(example.images) > WIDEST else []
     prompt = wrap(example.prompt, width // 6, max_lines=3, placeholder=" ...") or ["(no prompt)"]
     return [*prompt, ", ".join(facts)]

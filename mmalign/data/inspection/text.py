@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from textwrap import wrap
 
-from mmalign.data.inspection.record import Columns, Images, Inspection, Labels, Range
+from mmalign.data.inspection.record import Clips, Columns, Images, Inspection, Labels, Range
 
 NAMED = 3
 """Broken rows, duplicates and sizes that are named one by one."""
@@ -32,7 +32,8 @@ def _wrapped(name: str, text: str, width: int) -> list[str]:
 def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
     also = f"; {', '.join(found.also)} would fit too" if found.also else ""
     yield "reader", f"{found.reader}, as there are the columns {', '.join(found.needs)}{also}"
-    yield "rows", f"{found.rows:,}, of which {found.labels.labeled:,} prefer an image{_others(found.labels)}"
+    one = "an image" if found.images.clips is None else "a clip"
+    yield "rows", f"{found.rows:,}, of which {found.labels.labeled:,} prefer {one}{_others(found.labels)}"
     yield "labels", _labels(found.labels)
     yield from _told(found.told)
     yield from _images(found.images, found.labels.labeled + found.labels.ties)
@@ -61,16 +62,26 @@ def _told(told: Columns) -> Iterator[tuple[str, str]]:
 
 def _images(images: Images, of: int) -> Iterator[tuple[str, str]]:
     looked = "all rows" if images.rows == of else f"{images.rows:,} of {of:,} rows"
-    same = f"; one image twice in {rows_of(images.same)}" if images.same else ""
-    yield "images", f"{images.images:,} in {looked}{_candidates(images.candidates)}{same}"
+    one = "image" if images.clips is None else "clip"
+    same = f"; one {one} twice in {rows_of(images.same)}" if images.same else ""
+    yield f"{one}s", f"{images.images:,} in {looked}{_candidates(images.candidates)}{same}"
     if images.sizes:
         yield "sizes", sizes_of(images.sizes) + (f"; of different sizes in {rows_of(images.uneven)}" if images.uneven else "")
         ratios = [width / height for width, height in images.sizes]
         yield "aspect", f"width / height {number_range((min(ratios), max(ratios)))}"
+    if images.clips is not None:
+        yield from _clips(images.clips)
     remedy = "; on_broken: skip leaves them out" if images.images else "; paths start from the folder of the data file"
     yield "broken", listed([text.rpartition("; ")[0] for text in images.broken]) + remedy if images.broken else "none"
-    twice = [f"{row} repeats {before}" + (", preferring another image" if other else "") for row, before, other in images.duplicates]
+    twice = [f"{row} repeats {before}" + (f", preferring another {one}" if other else "") for row, before, other in images.duplicates]
     yield "duplicates", listed(twice) if twice else "none"
+
+
+def _clips(clips: Clips) -> Iterator[tuple[str, str]]:
+    uneven = f"; of different lengths in {rows_of(clips.uneven)}" if clips.uneven else ""
+    most = f"; data.frames can be {min(clips.frames)} at most, or fewer at a data.fps below the clips' own"
+    yield "frames", f"{number_range((min(clips.frames), max(clips.frames)))} a clip{uneven}{most}"
+    yield "seconds", "not told, as frames in folders have no times" if clips.seconds is None else number_range(clips.seconds)
 
 
 def _candidates(candidates: Mapping[int, int]) -> str:

@@ -6,8 +6,9 @@ from PIL import Image
 
 from mmalign.errors import UserError
 from mmalign.factory.questions import Asked
+from mmalign.frames import evenly
 from mmalign.images import ImageSource
-from mmalign.vlm.films import Film, evenly, read_film
+from mmalign.vlm.films import Film, read_film
 
 
 @dataclass(frozen=True)
