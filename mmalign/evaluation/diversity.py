@@ -6,6 +6,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmalign.evaluation.clips import flattened
 from mmalign.evaluation.result import Diversity
 from mmalign.evaluation.sampling import Request
 from mmalign.evaluation.statistics import interval
@@ -15,17 +16,19 @@ METRIC = f"mean pairwise root-mean-square pixel difference (range 0 to 1) betwee
 
 
 def thumbnails(images: Tensor) -> np.ndarray:
-    """Images (N, 3, H, W) averaged down to at most 64 px a side, so that diversity does not depend on resolution."""
+    """Images (N, 3, H, W) averaged down to at most 64 px a side, so that diversity does not depend on resolution; frames of clips alike."""
     height, width = images.shape[-2:]
     scale = min(1.0, SIDE / max(height, width))
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    return F.interpolate(images.float(), size=size, mode="area").numpy()
+    flat, frames = flattened(images)
+    small = F.interpolate(flat.float(), size=size, mode="area")
+    return (small if images.ndim == 4 else small.unflatten(0, (-1, frames))).numpy()
 
 
 def pairwise(images: np.ndarray) -> float:
-    """Mean root-mean-square difference over all pairs of (D, 3, H, W), D >= 2."""
+    """Mean root-mean-square difference over all pairs of (D, 3, H, W), D >= 2, or of clips (D, F, 3, H, W), frame by frame."""
     first, second = np.triu_indices(len(images), k=1)
-    return float(np.sqrt(((images[first] - images[second]) ** 2).mean(axis=(1, 2, 3))).mean())
+    return float(np.sqrt(((images[first] - images[second]) ** 2).mean(axis=tuple(range(1, images.ndim)))).mean())
 
 
 def compare(

@@ -52,7 +52,7 @@ def evaluate(
 
 def _side(name: str, sampler: Sampler, prompts: Sequence[str], seed: int, plan: Plan) -> Side:
     source = Source(name, sampler, prompts, seed, plan.options.batch_size)
-    return Side(source, {Request(prompt, 0) for prompt in plan.shown}, plan.diverse)
+    return Side(source, {Request(prompt, 0) for prompt in plan.shown}, plan.diverse, plan.options.judged_frames)
 
 
 def _draw(sides: Sequence[Side], plan: Plan, rewards: Mapping[str, Reward], aligned_to: str, bar: tqdm) -> None:

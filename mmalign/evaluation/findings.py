@@ -7,7 +7,7 @@ import numpy as np
 
 from mmalign.evaluation.diversity import compare
 from mmalign.evaluation.plan import Plan
-from mmalign.evaluation.result import Comparison, Diversity, Evaluation, Picture, Share
+from mmalign.evaluation.result import Clips, Comparison, Diversity, Evaluation, Picture, Share
 from mmalign.evaluation.sampling import seed_of
 from mmalign.evaluation.side import Side
 from mmalign.evaluation.statistics import WinRate, interval, win_rate
@@ -24,7 +24,10 @@ class Findings:
 
     def evaluation(self, labels: Collection[str], thresholds: Mapping[str, float], pictures: list[Picture], seconds: float) -> Evaluation:
         """All of it, with the pictures that were kept and the seconds that everything took."""
-        sizes = {"prompts": self.plan.prompts, "seed": self.seed, "seeds_per_prompt": self.plan.seeds}
+        sizes = {"prompts": self.plan.prompts, "seed": self.seed, "seeds_per_prompt": self.plan.seeds, **asdict(self.plan.options)}
+        clips = self.clips()
+        if clips is None:
+            del sizes["judged_frames"], sizes["fps"]
         return Evaluation(
             aligned_to=self.aligned_to,
             prompts=list(self.sides[0].source.prompts),
@@ -37,8 +40,14 @@ class Findings:
             seeds=self.seeds(),
             confidence=self.plan.options.confidence,
             seconds=self.seconds(seconds),
-            settings={**sizes, **asdict(self.plan.options)},
+            settings=sizes,
+            clips=clips,
         )
+
+    def clips(self) -> Clips | None:
+        """What clips were drawn, if any."""
+        frames, options = self.sides[0].frames, self.plan.options
+        return None if frames is None else Clips(frames, options.fps, min(frames, options.judged_frames))
 
     def comparisons(self, labels: Collection[str]) -> list[Comparison]:
         """One row per reward, the one aligned to first."""

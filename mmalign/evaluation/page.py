@@ -6,8 +6,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mmalign.evaluation import charts
 from mmalign.evaluation.axes import number
+from mmalign.evaluation.clips import moving
 from mmalign.evaluation.curves import LOSERS, WINNERS, Event, Series, read_events, read_metrics
 from mmalign.evaluation.markup import card, configuration, document, head_row, section
 from mmalign.evaluation.pictures import inline
@@ -161,15 +164,16 @@ def _pictures(evaluation: Evaluation) -> str:
     )
     parts = []
     for name, title, text in groups:
-        pairs = "".join(_pair(picture, evaluation.aligned_to) for picture in evaluation.group(name))
+        pairs = "".join(_pair(picture, evaluation) for picture in evaluation.group(name))
         if pairs:
             parts.append(f'<h3>{title}</h3><p class=note>{escape(text)}</p><div class="pairs">{pairs}</div>')
     return section("Side by side", "".join(parts)) if parts else ""
 
 
-def _pair(picture: Picture, aligned_to: str) -> str:
+def _pair(picture: Picture, evaluation: Evaluation) -> str:
     sides = (("base", picture.base, picture.base_scores), ("aligned", picture.aligned, picture.aligned_scores))
-    images = "".join(_image(side, image, picture.prompt, scores[aligned_to]) for side, image, scores in sides)
+    seconds = evaluation.clips.seconds if evaluation.clips else 0.0
+    images = "".join(_image(side, image, picture.prompt, scores[evaluation.aligned_to], seconds) for side, image, scores in sides)
     rows = "".join(_score_row(name, picture.base_scores[name], picture.aligned_scores[name]) for name in picture.base_scores)
     return (
         f'<figure>{images}<figcaption><p class="prompt" title="{escape(picture.prompt)}">{escape(picture.prompt)}</p>'
@@ -177,11 +181,12 @@ def _pair(picture: Picture, aligned_to: str) -> str:
     )
 
 
-def _image(side: str, image, prompt: str, score: float) -> str:
+def _image(side: str, image: np.ndarray, prompt: str, score: float, seconds: float) -> str:
     alt = escape(f"{side} model, score {number(score)}: {prompt}")
-    pixels = ' class="small"' if max(image.shape[:2]) <= 128 else ""
-    size = f'width="{image.shape[1]}" height="{image.shape[0]}"'
-    return f'<div class="side {side}"><span>{side}</span><img{pixels} src="{inline(image)}" {size} alt="{alt}"></div>'
+    height, width = image.shape[-3:-1]
+    pixels = ' class="small"' if max(height, width) <= 128 else ""
+    source = inline(image) if image.ndim == 3 else moving(image, seconds)
+    return f'<div class="side {side}"><span>{side}</span><img{pixels} src="{source}" width="{width}" height="{height}" alt="{alt}"></div>'
 
 
 def _score_row(name: str, base: float, aligned: float) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mmalign.evaluation.clips import strip
 from mmalign.evaluation.result import Picture
 
 _INLINE = 128  # up to this side a lossless PNG is small; larger images are reduced and go in as JPEG
@@ -55,7 +56,16 @@ def pair_caption(picture: Picture) -> str:
 
 
 def scaled(image: np.ndarray) -> Image.Image:
-    """An image of about 192 px: small ones by a whole factor without smoothing, so that every pixel stays a square."""
+    """An image of about 192 px: small ones by a whole factor without smoothing, so that every pixel stays a square.
+
+    Of a clip (f, h, w, 3), a few frames side by side.
+    """
+    if image.ndim == 4:
+        tiles = [scaled(frame) for frame in strip(image)]
+        page = Image.new("RGB", (sum(tile.width for tile in tiles), tiles[0].height))
+        for place, tile in enumerate(tiles):
+            page.paste(tile, (place * tile.width, 0))
+        return page
     picture = Image.fromarray(image)
     factor = round(_TILE / max(picture.size))
     if factor >= 2:
@@ -66,12 +76,13 @@ def scaled(image: np.ndarray) -> Image.Image:
 
 def _pair(picture: Picture) -> Image.Image:
     base, aligned = scaled(picture.base), scaled(picture.aligned)
-    right = base.width + 4
-    pair = Image.new("RGB", (right + aligned.width, _LINE + max(base.height, aligned.height)), "white")
+    # strips of frames stand one below the other, so that the same moments do
+    right, below = (base.width + 4, 0) if picture.base.ndim == 3 else (0, base.height + _LINE + 4)
+    pair = Image.new("RGB", (right + aligned.width, below + _LINE + max(base.height, aligned.height)), "white")
     draw = ImageDraw.Draw(pair)
-    for side, left, image in (("base", 0, base), ("aligned", right, aligned)):
-        draw.text((left, 0), side, fill=_MUTED, font=ImageFont.load_default(size=13))
-        pair.paste(image, (left, _LINE))
+    for side, corner, image in (("base", (0, 0), base), ("aligned", (right, below), aligned)):
+        draw.text(corner, side, fill=_MUTED, font=ImageFont.load_default(size=13))
+        pair.paste(image, (corner[0], corner[1] + _LINE))
     return pair
 
 

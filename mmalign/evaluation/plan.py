@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from mmalign.config.frames import JUDGED
+from mmalign.config.generate import FPS
 from mmalign.errors import UserError
 from mmalign.evaluation.sampling import Request
 from mmalign.evaluation.selection import evenly_spaced
@@ -22,6 +24,8 @@ class Options:
         diversity_draws: images per such prompt and side, 2 or more.
         resamples: bootstrap resamples.
         confidence: level of every interval.
+        judged_frames: of a clip, how many are scored.
+        fps: frames a second that clips are shown with.
     """
 
     batch_size: int = 16
@@ -31,9 +35,19 @@ class Options:
     diversity_draws: int = 4
     resamples: int = 10_000
     confidence: float = 0.95
+    judged_frames: int = JUDGED
+    fps: float = FPS
 
     def __post_init__(self):
-        smallest = {"batch_size": 1, "pictures": 0, "extremes": 0, "diversity_prompts": 0, "diversity_draws": 2, "resamples": 1}
+        smallest = {
+            "batch_size": 1,
+            "pictures": 0,
+            "extremes": 0,
+            "diversity_prompts": 0,
+            "diversity_draws": 2,
+            "resamples": 1,
+            "judged_frames": 1,
+        }
         for name, least in smallest.items():
             if getattr(self, name) < least:
                 raise UserError(f"evaluation: {name} is {getattr(self, name)}; give {least} or more")

@@ -17,6 +17,7 @@ def record(evaluation: Evaluation, config: Mapping[str, Any], versions: Mapping[
         "control": _win_rate(evaluation.control),
         "shares": {share.reward: _share(share) for share in evaluation.shares},
         "diversity": {} if evaluation.diversity is None else _diversity(evaluation.diversity),
+        **({} if evaluation.clips is None else {"clips": asdict(evaluation.clips)}),
         "seconds": {name: round(value, 3) for name, value in evaluation.seconds.items()},
         "versions": dict(versions),
         "config": dict(config),

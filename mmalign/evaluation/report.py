@@ -15,7 +15,7 @@ from mmalign.evaluation.result import Evaluation
 from mmalign.evaluation.selection import evenly_spaced
 from mmalign.evaluation.write import write_files
 
-_COLUMNS = 6
+_COLUMNS, _CLIP_COLUMNS = 6, 2
 _PAIRS = 12
 
 
@@ -56,10 +56,11 @@ def _grids(evaluation: Evaluation) -> dict[str, bytes]:
     if not shown:
         return {}
     captions = [picture.prompt for picture in shown]
+    columns = _COLUMNS if evaluation.clips is None else _CLIP_COLUMNS
     return {
-        "grid_base.png": _png(grid([scaled(picture.base) for picture in shown], captions, _COLUMNS)),
-        "grid_aligned.png": _png(grid([scaled(picture.aligned) for picture in shown], captions, _COLUMNS)),
-        "side_by_side.png": _png(side_by_side([shown[place] for place in evenly_spaced(len(shown), _PAIRS)], _COLUMNS // 2)),
+        "grid_base.png": _png(grid([scaled(picture.base) for picture in shown], captions, columns)),
+        "grid_aligned.png": _png(grid([scaled(picture.aligned) for picture in shown], captions, columns)),
+        "side_by_side.png": _png(side_by_side([shown[place] for place in evenly_spaced(len(shown), _PAIRS)], max(1, columns // 2))),
     }
 
 

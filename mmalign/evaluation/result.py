@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from mmalign.evaluation.statistics import Interval, WinRate
+from mmalign.frames import said
 
 Group = Literal["even", "win", "loss"]
 
@@ -47,8 +48,27 @@ class Diversity:
 
 
 @dataclass(frozen=True)
+class Clips:
+    """What clips were drawn: frames of each, frames a second, and how many of them were scored."""
+
+    frames: int
+    fps: float
+    judged: int
+
+    @property
+    def seconds(self) -> float:
+        """How long a clip is."""
+        return self.frames / self.fps
+
+    @property
+    def told(self) -> str:
+        """In a sentence."""
+        return f"Clips of {self.frames} frames, {self.fps:g} a second; {said(self.judged)}."
+
+
+@dataclass(frozen=True)
 class Picture:
-    """One prompt and seed from both sides; images are (H, W, 3) uint8, scores by reward name."""
+    """One prompt and seed from both sides; images are (H, W, 3) uint8, of clips some frames (f, h, w, 3); scores by reward name."""
 
     prompt: str
     index: int
@@ -64,7 +84,8 @@ class Picture:
 class Evaluation:
     """Everything the reports show.
 
-    ``scores`` maps a reward to base and aligned scores, each (P, S); ``seeds`` is (P, S); ``seconds`` is wall time by kind of work.
+    ``scores`` maps a reward to base and aligned scores, each (P, S); ``seeds`` is (P, S); ``seconds`` is wall time by kind of work;
+    ``clips`` is None where pictures were drawn.
     """
 
     aligned_to: str
@@ -79,6 +100,7 @@ class Evaluation:
     confidence: float = 0.95
     seconds: dict[str, float] = field(default_factory=dict)
     settings: dict[str, object] = field(default_factory=dict)
+    clips: Clips | None = None
 
     @property
     def main(self) -> Comparison:

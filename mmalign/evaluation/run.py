@@ -6,8 +6,8 @@ from accelerate import PartialState
 
 from mmalign import pipelines
 from mmalign.config import EvaluateConfig, ModelConfig
+from mmalign.config.generate import FPS
 from mmalign.diffusion.aligned import Aligned
-from mmalign.errors import UserError
 from mmalign.evaluation.evaluate import evaluate
 from mmalign.evaluation.plan import Options
 from mmalign.evaluation.report import write_report
@@ -31,11 +31,11 @@ def run(config: EvaluateConfig) -> Path:
     family = pipelines.configured(
         ModelConfig(**{name: getattr(config, name) for name in ("pretrained", "family", "revision", "variant", "vae", "dtype")})
     )
-    if family.default_frames is not None:
-        raise UserError(f"{config.pretrained} draws films, which no reward here judges; compare its samples/ by eye")
+    size = family.sized(**config.size)
     family.pipe.to(PartialState().device)
     config = family.settled(config)
-    sides = Aligned(family, config.adapter_path, num_inference_steps=config.num_inference_steps, guidance_scale=config.guidance_scale)
+    call = {"num_inference_steps": config.num_inference_steps, "guidance_scale": config.guidance_scale}
+    sides = Aligned(family, config.adapter_path, **call, **size)
     result = evaluate(
         sides.base,
         sides.aligned,
@@ -46,7 +46,7 @@ def run(config: EvaluateConfig) -> Path:
         seed=config.seed,
         seeds_per_prompt=config.seeds_per_prompt,
         thresholds=best_possible(rewards),
-        options=Options(batch_size=config.batch_size),
+        options=Options(batch_size=config.batch_size, judged_frames=config.judged_frames, fps=config.fps or FPS),
     )
     metrics = config.adapter_path / METRICS_FILE
     page = write_report(result, config.output_dir, config=config.model_dump(mode="json"), metrics=metrics if metrics.is_file() else None)

@@ -11,7 +11,8 @@ from torch import Tensor
 from mmalign.errors import UserError
 
 Sampler = Callable[[Sequence[str], Sequence[int]], Tensor]
-"""Prompts and one seed per prompt -> images (N, 3, H, W) float32 in [0, 1] on the CPU, independent of batch-mates."""
+"""Prompts and one seed per prompt -> images (N, 3, H, W), or clips (N, F, 3, H, W), float32 in [0, 1] on the CPU, independent of
+batch-mates."""
 
 
 class Request(NamedTuple):
@@ -45,7 +46,7 @@ class Source:
             yield batch, images
 
     def _check(self, batch: list[Request], images: Tensor) -> None:
-        if images.ndim != 4 or images.shape[:2] != (len(batch), 3):
+        if images.ndim not in (4, 5) or (images.shape[0], images.shape[-3]) != (len(batch), 3):
             raise ValueError(f"the {self.name} sampler gave shape {tuple(images.shape)} for {len(batch)} prompts, not (N, 3, H, W)")
         finite = torch.isfinite(images).flatten(1).all(dim=1)
         if not finite.all():

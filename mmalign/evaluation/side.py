@@ -7,16 +7,22 @@ import numpy as np
 from torch import Tensor
 
 from mmalign.errors import UserError
+from mmalign.evaluation.clips import kept
 from mmalign.evaluation.diversity import thumbnails
 from mmalign.evaluation.sampling import Request, Source
+from mmalign.frames import JUDGED, judged, score_clips
 from mmalign.reward import Reward
 
 
 class Side:
-    """Draws and scores on demand. ``shown`` and ``compared`` say of which requests to keep an image or a thumbnail."""
+    """Draws and scores on demand. ``shown`` and ``compared`` say of which requests to keep an image or a thumbnail.
 
-    def __init__(self, source: Source, shown: set[Request], compared: set[Request]):
-        self.source, self.shown, self.compared = source, shown, compared
+    Of clips, ``judged_frames`` are scored; ``frames`` tells how many each has, None of pictures.
+    """
+
+    def __init__(self, source: Source, shown: set[Request], compared: set[Request], judged_frames: int = JUDGED):
+        self.source, self.shown, self.compared, self.judged_frames = source, shown, compared, judged_frames
+        self.frames: int | None = None
         self.scores: dict[str, dict[Request, float]] = {}
         self.pictures: dict[Request, np.ndarray] = {}
         self.thumbnails: dict[Request, np.ndarray] = {}
@@ -27,6 +33,7 @@ class Side:
         mark = time.perf_counter()
         for batch, images in self.source.batches(requests):
             drawn = time.perf_counter()
+            self.frames = images.shape[1] if images.ndim == 5 else None
             self._keep(batch, images)
             self._score(batch, images, rewards)
             self.seconds["sampling"] += drawn - mark
@@ -44,17 +51,18 @@ class Side:
         return sorted((self.shown - self.pictures.keys()) | (self.compared - self.thumbnails.keys()))
 
     def _keep(self, batch: list[Request], images: Tensor) -> None:
-        small = thumbnails(images) if self.compared.intersection(batch) else None
+        few = images if images.ndim == 4 else judged(images, self.judged_frames)
+        small = thumbnails(few) if self.compared.intersection(batch) else None
         for row, request in enumerate(batch):
             if request in self.shown:
-                self.pictures[request] = (images[row].permute(1, 2, 0) * 255).round().clamp(0, 255).byte().numpy()
+                self.pictures[request] = kept(images[row])
             if small is not None and request in self.compared:
                 self.thumbnails[request] = small[row]
 
     def _score(self, batch: list[Request], images: Tensor, rewards: Mapping[str, Reward]) -> None:
         prompts = [self.source.prompts[request.prompt] for request in batch]
         for name, reward in rewards.items():
-            values = reward.score(images, prompts)
+            values = score_clips(reward, judged(images, self.judged_frames), prompts)
             if values.shape != (len(batch),):
                 raise ValueError(f"reward {name!r} gave scores of shape {tuple(values.shape)} for {len(batch)} images")
             for request, prompt, value in zip(batch, prompts, values.tolist(), strict=True):

@@ -10,7 +10,7 @@ _HEAD = ["reward", "win rate", "interval", "prompts", "base mean", "aligned mean
 
 def text_table(evaluation: Evaluation) -> str:
     """Aligned columns, one row per reward, then the control."""
-    return "\n".join([*aligned([_HEAD, *_rows(evaluation)]), *_shares(evaluation)])
+    return "\n".join([*aligned([_HEAD, *_rows(evaluation)]), *_notes(evaluation)])
 
 
 def summary_markdown(evaluation: Evaluation) -> str:
@@ -18,8 +18,12 @@ def summary_markdown(evaluation: Evaluation) -> str:
     cells = [[cell.replace("|", "\\|") for cell in row] for row in [_HEAD, *_rows(evaluation)]]
     lines = [f"| {' | '.join(row)} |" for row in cells]
     lines.insert(1, "|---|" + "---:|" * (len(_HEAD) - 1))
-    notes = [f"- {line}" for line in _shares(evaluation)]
+    notes = [f"- {line}" for line in _notes(evaluation)]
     return "\n".join([verdict(evaluation), "", *lines, *([""] if notes else []), *notes]) + "\n"
+
+
+def _notes(evaluation: Evaluation) -> list[str]:
+    return [*([] if evaluation.clips is None else [evaluation.clips.told]), *_shares(evaluation)]
 
 
 def _rows(evaluation: Evaluation) -> list[list[str]]:

@@ -42,6 +42,7 @@ def verdict(evaluation: Evaluation) -> str:
 def remarks(evaluation: Evaluation) -> list[str]:
     """What a reader must know beside the verdict: independent rewards, the control, and every reason for doubt."""
     found = [_witnesses([row for row in evaluation.comparisons if not row.used_for_labels])]
+    found += [] if evaluation.clips is None else [evaluation.clips.told]
     found.append(control_sentence(evaluation))
     found += [share_sentence(share) for share in evaluation.shares]
     if evaluation.main.result.n < FEW:
