@@ -89,7 +89,7 @@ def live(name: str, options: argparse.Namespace, folder: Path) -> Iterator[Step]
     config = config.model_copy(update={"data": config.data.model_copy(update={"cache_dir": None})})
     family = pipelines.configured(config.model)
     with diffusion.building(config, make_accelerator(config.train, config.output_dir), config.output_dir, pipe=family.pipe) as parts:
-        for module in (family.pipe.vae, *family.text_encoders):
+        for module in (family.pipe.vae, *family.text_encoders.values()):
             module.to(parts.run.accelerator.device)
         encoding = encoder.Encoder(Held(family), config.data, config.seed)
         examples, dataset = data.load("auto", folder / "pairs.parquet"), parts.dataset

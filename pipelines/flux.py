@@ -1,21 +1,23 @@
 """FLUX.1 (dev and schnell): a flow-matching transformer over packed latents, T5 for the tokens and CLIP for the pooled embedding."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mmalign.diffusion.clip_family import ClipFamily
 from mmalign.diffusion.packed import PackedFamily
 from mmalign.diffusion.packing import pack, unpack
 from mmalign.diffusion.usual import FEW
 
 
-class Flux(PackedFamily):
+class Flux(ClipFamily, PackedFamily):
     """FLUX.1: the guidance that dev was distilled for is an input of the denoiser, and the same for policy and reference."""
 
     pipeline_classes = ("FluxPipeline",)
+    clip_encoders = ("text_encoder",)
     # those of diffusers' own script for FLUX.1, which reach the double and the single blocks
     lora_targets = (
         *("to_k", "to_q", "to_v", "to_out.0", "add_k_proj", "add_q_proj", "add_v_proj", "to_add_out"),
@@ -38,6 +40,9 @@ class Flux(PackedFamily):
         length = self.max_sequence_length
         embeds, pooled, _ = self.pipe.encode_prompt(list(prompts), device=self.pipe.text_encoder.device, max_sequence_length=length)
         return {"encoder_hidden_states": embeds, "pooled_projections": pooled}
+
+    def embed(self, encoders: Mapping[str, nn.Module], tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"pooled_projections": encoders["text_encoder"](tokens["text_encoder"]).pooler_output}
 
     @property
     def usual(self) -> dict[str, Any]:

@@ -1,16 +1,16 @@
 """SD 3 and 3.5: a flow-matching transformer, two CLIP encoders and, where loaded, T5 (Esser et al. 2024, arXiv:2403.03206)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from mmalign.diffusion.family import DiffusionFamily
+from mmalign.diffusion.clip_family import ClipFamily
 from mmalign.diffusion.flow import flow_process
 from mmalign.diffusion.noise import RectifiedFlow
 
 
-class SD3(DiffusionFamily):
+class SD3(ClipFamily):
     """Stable Diffusion 3 and 3.5: errors are those of the velocity, beta is constant over time."""
 
     pipeline_classes = ("StableDiffusion3Pipeline",)
@@ -30,6 +30,12 @@ class SD3(DiffusionFamily):
             prompts, prompts, prompts, device=device, do_classifier_free_guidance=False, max_sequence_length=self.max_sequence_length
         )
         return {"encoder_hidden_states": embeds, "pooled_projections": pooled}
+
+    def embed(self, encoders: Mapping[str, nn.Module], tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        said = [encoder(tokens[name], output_hidden_states=True) for name, encoder in encoders.items()]
+        embeds = torch.cat([one.hidden_states[-2] for one in said], dim=-1)
+        padded = nn.functional.pad(embeds, (0, self.denoiser.config.joint_attention_dim - embeds.shape[-1]))
+        return {"encoder_hidden_states": padded, "pooled_projections": torch.cat([one.text_embeds for one in said], dim=-1)}
 
     @property
     def max_sequence_length(self) -> int:

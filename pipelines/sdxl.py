@@ -1,16 +1,16 @@
 """Stable Diffusion XL: two text encoders, pooled embeddings and time ids (Podell et al. 2023, arXiv:2307.01952)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from mmalign.diffusion.family import DiffusionFamily
+from mmalign.diffusion.clip_family import ClipFamily
 from mmalign.diffusion.noise import DDPM
 from mmalign.geometry import Geometry
 
 
-class SDXL(DiffusionFamily):
+class SDXL(ClipFamily):
     """Stable Diffusion XL, with each image's true size and crop as micro-conditioning."""
 
     pipeline_classes = ("StableDiffusionXLPipeline",)
@@ -25,6 +25,21 @@ class SDXL(DiffusionFamily):
         embeds, _, pooled, _ = self.pipe.encode_prompt(list(prompts), device=device, do_classifier_free_guidance=False)
         if self.pipe.config.force_zeros_for_empty_prompt:  # what the pipeline takes for no prompt is zeros
             named = torch.tensor([prompt != "" for prompt in prompts], device=device)
+            embeds, pooled = embeds * named[:, None, None], pooled * named[:, None]
+        return {"encoder_hidden_states": embeds, "text_embeds": pooled}
+
+    def layers_read(self, name: str) -> int:
+        # of both the states before the last layer are read; of the second also what the last layer makes of the end of the text
+        return super().layers_read(name) - (name == "text_encoder")
+
+    def tokenize(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+        named = {"named": torch.tensor([prompt != "" for prompt in prompts])}
+        return super().tokenize(prompts) | (named if self.pipe.config.force_zeros_for_empty_prompt else {})
+
+    def embed(self, encoders: Mapping[str, nn.Module], tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        said = [encoder(tokens[name], output_hidden_states=True) for name, encoder in encoders.items()]
+        embeds, pooled = torch.cat([one.hidden_states[-2] for one in said], dim=-1), said[-1].text_embeds
+        if (named := tokens.get("named")) is not None:
             embeds, pooled = embeds * named[:, None, None], pooled * named[:, None]
         return {"encoder_hidden_states": embeds, "text_embeds": pooled}
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mmalign.config.frames import FramesConfig
 from mmalign.config.guard import Guard
@@ -67,3 +67,9 @@ class ResponseRunConfig(TrainingConfig):
     guard: Guard
     output_dir: OutputDir
     seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _there_are_no_text_encoders(self) -> "ResponseRunConfig":
+        if getattr(self.adapter, "text_encoders", False):
+            raise ValueError("adapter.text_encoders is for image generators; leave it out")
+        return self

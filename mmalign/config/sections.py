@@ -53,6 +53,23 @@ class LoraAdapterConfig(Section):
     targets: list[str] | None = Field(None, min_length=1, description="names of the layers that take the LoRA; None = the family's list")
     rslora: bool = Field(False, description="scale by alpha / sqrt(rank) instead (rank-stabilized LoRA)")
     dora: bool = Field(False, description="learn magnitude and direction apart (DoRA)")
+    text_encoders: bool = Field(False, description="train a LoRA in the CLIP text encoders too (sd, sdxl, sd3, flux); false = frozen")
+    text_encoder_lr: float | None = Field(
+        None, gt=0, description="step size for the text encoders' LoRA, no unit, in place of train.learning_rate; None = the same"
+    )
+    text_encoder_targets: list[str] = Field(
+        ["q_proj", "k_proj", "v_proj", "out_proj"],
+        min_length=1,
+        description="names of the text encoders' layers that take the LoRA; kohya's has fc1 and fc2 too",
+    )
+
+    @model_validator(mode="after")
+    def _text_encoders_are_trained(self) -> "LoraAdapterConfig":
+        # a value that is the default is said by every resolved configuration, which must be readable
+        for key in ("text_encoder_lr", "text_encoder_targets"):
+            if not self.text_encoders and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} has no effect without text_encoders; set text_encoders to true")
+        return self
 
 
 class FullConfig(Section):
@@ -201,7 +218,15 @@ class ValidationConfig(Section):
     guidance_scale: float | None = Field(
         None, ge=0, description="classifier-free guidance, no unit; 1 or less = none; None = the model's own default"
     )
+    height: int | None = Field(None, ge=8, description="of the pictures, pixels; None = the pipeline's default")
+    width: int | None = Field(None, ge=8, description="of the pictures, pixels; None = the pipeline's default")
+    frames: int | None = Field(None, ge=1, description="films only: frames of a clip; None = data.frames")
     seed: int = Field(0, ge=0, description="seed of the noise: the same at every drawing")
+
+    @property
+    def size(self) -> dict[str, Any]:
+        """How large and how long what is drawn is, as ``DiffusionFamily.sized`` takes it."""
+        return {name: getattr(self, name) for name in ("height", "width", "frames")}
 
     @model_validator(mode="after")
     def _something_to_draw(self) -> "ValidationConfig":

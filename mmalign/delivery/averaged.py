@@ -13,10 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mmalign.delivery.lora import Lora, read_lora
-from mmalign.delivery.result import Result, outline_of
+from mmalign.delivery.result import Result, encoder_layers, outline_of
 from mmalign.diffusion.aligned import LORA_FILE
 from mmalign.errors import UserError
 from mmalign.training import checkpoint
+
+MAGNITUDES = ("lora_magnitude_vector", "lora_magnitude_vector.weight")
+"""DoRA's, in a denoiser and in a text encoder."""
 
 
 def averages(folder: Path) -> list[Tensor]:
@@ -63,10 +66,15 @@ def _save_lora(result: Result, shadow: list[Tensor], folder: Path) -> None:
 
 
 def trained_order(lora: Lora, result: Result) -> list[str]:
-    """The names of a LoRA's tensors in diffusers' file, in the order in which they are trained: that of the denoiser's layers."""
-    ends = ["lora_A.weight", "lora_B.weight", *(["lora_magnitude_vector"] if lora.has_magnitudes else [])]
-    places = [path for path in outline_of(result.base).layers if path in lora.layers]
-    return [f"{lora.denoiser_name}.{path}.{end}" for path in places for end in ends]
+    """The names of a LoRA's tensors in diffusers' file, in the order in which they are trained: the denoiser's layers come first."""
+    ends = ["lora_A.weight", "lora_B.weight"]
+    denoiser, encoders = ([*ends, magnitude] if lora.has_magnitudes else ends for magnitude in MAGNITUDES)
+    places = [f"{lora.denoiser_name}.{path}" for path in outline_of(result.base).layers if path in lora.layers]
+    names = [f"{place}.{end}" for place in places for end in denoiser]
+    for part, layers in lora.encoders.items():
+        places = [f"{part}.{path}" for path in encoder_layers(result.base, part) if path in layers]
+        names += [f"{place}.{end}" for place in places for end in encoders]
+    return names
 
 
 def _save_denoiser(result: Result, shadow: list[Tensor], folder: Path) -> None:

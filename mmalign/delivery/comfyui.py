@@ -25,10 +25,13 @@ def tensors(lora: Lora, base: Base, result: Result) -> dict[str, Tensor]:
 
 def whole(lora: Lora, base: Base, result: Result) -> dict[str, Tensor]:
     """``diff`` of each layer: what it has more than the base's. Parts of a layer that were not trained differ by nothing."""
-    changed, modules = differences(result, list(lora.layers)), base.layers
-    made = {}
+    more, modules = differences(result, {lora.denoiser_name: lora.layers, **lora.encoders}), base.layers
+    made, changed = {}, more.pop(lora.denoiser_name)
     for path in lora.layers:
         place = place_of(path, base.pipeline, base.denoiser.config)
         parts = [changed[part] if part in changed else torch.zeros(modules[part].weight.shape) for part in place.parts]
         made[f"{kohya.named(place.name)}.diff"] = torch.cat(parts)
+    for name, layers in more.items():
+        prefix = kohya.encoder_prefix(name, base.pipeline)
+        made |= {f"{kohya.named(path, prefix)}.diff": difference for path, difference in layers.items()}
     return made

@@ -26,13 +26,23 @@ MODULES = {"StableDiffusion3Pipeline": "networks.lora_sd3", "FluxPipeline": "net
 SD2_WIDTH = 1024  # of the text embeddings that the UNet takes
 
 
-def named(place: str) -> str:
+def named(place: str, prefix: str = PREFIX) -> str:
     """A layer's name in a file.
 
     >>> named("input_blocks.4.1.proj_in")
     'lora_unet_input_blocks_4_1_proj_in'
     """
-    return PREFIX + place.replace(".", "_")
+    return prefix + place.replace(".", "_")
+
+
+def encoder_prefix(name: str, pipeline: str) -> str:
+    """What stands before the names of a text encoder's layers: a number where the model is one of those that may have several.
+
+    >>> encoder_prefix("text_encoder", "FluxPipeline"), encoder_prefix("text_encoder", "StableDiffusionPipeline")
+    ('lora_te1_', 'lora_te_')
+    """
+    number = name.removeprefix("text_encoder").removeprefix("_") or ("" if pipeline == "StableDiffusionPipeline" else "1")
+    return f"lora_te{number}_"
 
 
 def tensors(lora: Lora, base: Base) -> dict[str, Tensor]:
@@ -51,6 +61,8 @@ def tensors(lora: Lora, base: Base) -> dict[str, Tensor]:
         place = place_of(path, base.pipeline, base.denoiser.config)
         if (name := named(place.name)) not in made:
             made[name] = layer if len(place.parts) == 1 else fused(place.name, place.parts, lora.layers, modules)
+    for encoder, layers in lora.encoders.items():
+        made |= {named(path, encoder_prefix(encoder, base.pipeline)): layer for path, layer in layers.items()}
     return {f"{name}.{part}": tensor for name, layer in made.items() for part, tensor in _parts(layer).items()}
 
 
@@ -84,6 +96,9 @@ def metadata(lora: Lora, base: Base, result: Result) -> dict[str, str]:
             "ss_seed": known.seed,
             "ss_training_comment": f"{known.method.name} by mmalign",
         }
+    if known is not None and lora.encoders:
+        own = getattr(known.adapter, "text_encoder_lr", None)
+        said["ss_text_encoder_lr"] = f"{known.train.learning_rate if own is None else own:g}"
     return {key: str(value) for key, value in said.items()}
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from mmalign.errors import UserError
 
 METADATA_KEY = "lora_adapter_metadata"
 """Under this name diffusers keeps peft's configuration, as JSON, in a file's header."""
+
+ENCODER, TEXT_MODEL = "text_encoder", "text_model."
 
 PARTS = {"lora_A.weight": "down", "lora_B.weight": "up", "lora_magnitude_vector": "magnitude", "lora_magnitude_vector.weight": "magnitude"}
 
@@ -40,15 +42,21 @@ class Layer:
 
 @dataclass(frozen=True)
 class Lora:
-    """A LoRA of a denoiser: its layers by their path in it."""
+    """A LoRA of a denoiser, and perhaps of its text encoders.
+
+    Attributes:
+        layers: of the denoiser, by their path in it.
+        encoders: of each text encoder by its name, in the pipeline's order, by their path in it, which begins with ``text_model.``.
+    """
 
     denoiser_name: str
     layers: Mapping[str, Layer]
+    encoders: Mapping[str, Mapping[str, Layer]] = field(default_factory=dict)
 
     @property
     def has_magnitudes(self) -> bool:
         """Whether it is a DoRA."""
-        return any(layer.magnitude is not None for layer in self.layers.values())
+        return any(layer.magnitude is not None for part in (self.layers, *self.encoders.values()) for layer in part.values())
 
     @property
     def rank(self) -> int:
@@ -65,7 +73,7 @@ def read_lora(path: Path) -> Lora:
     """Reads a file that diffusers' ``save_lora_weights`` wrote.
 
     Raises:
-        UserError: it cannot be read, or holds something else than a LoRA of one denoiser.
+        UserError: it cannot be read, or holds something else than a LoRA of one denoiser and perhaps of its text encoders.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -73,16 +81,29 @@ def read_lora(path: Path) -> Lora:
             said = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} cannot be read ({error}); give a folder with a LoRA that diffusers saved") from error
-    names = {name.partition(".")[0] for name in tensors}
-    if len(names) != 1:
-        raise UserError(f"{path} holds LoRAs of {', '.join(sorted(names)) or 'nothing'}; only one of a single denoiser can be written anew")
-    (prefix,) = names
-    found: dict[str, dict[str, Tensor]] = {}
+    parts: dict[str, dict[str, dict[str, Tensor]]] = {}
     for name, tensor in tensors.items():
-        layer, part = _split(name.removeprefix(f"{prefix}."), path)
-        found.setdefault(layer, {})[part] = tensor
-    peft = {key.removeprefix(f"{prefix}."): value for key, value in said.items()}
-    return Lora(prefix, {name: Layer(**parts, alpha=_alpha(name, parts["down"].shape[0], peft)) for name, parts in sorted(found.items())})
+        whose, _, inside = name.partition(".")
+        layer, part = _split(inside, path)
+        parts.setdefault(whose, {}).setdefault(layer, {})[part] = tensor
+    encoders = {name: _layers(name, parts[name], said) for name in sorted(parts) if name.startswith(ENCODER)}
+    denoisers = [name for name in sorted(parts) if name not in encoders]
+    if len(denoisers) != 1:
+        raise UserError(f"{path} holds LoRAs of {', '.join(sorted(parts)) or 'nothing'}; only one of a single denoiser can be written anew")
+    (prefix,) = denoisers
+    clips = {name: {_in_clip(layer): one for layer, one in layers.items()} for name, layers in encoders.items()}
+    return Lora(prefix, _layers(prefix, parts[prefix], said), clips)
+
+
+def _layers(whose: str, found: Mapping[str, dict[str, Tensor]], said: Mapping[str, Any]) -> dict[str, Layer]:
+    """The layers of a part of the pipeline, from their tensors and the file's header."""
+    peft = {key.removeprefix(f"{whose}."): value for key, value in said.items() if key.startswith(f"{whose}.")}
+    return {name: Layer(**parts, alpha=_alpha(name, parts["down"].shape[0], peft)) for name, parts in sorted(found.items())}
+
+
+def _in_clip(path: str) -> str:
+    """A layer's path in a CLIP text encoder as all loaders have it; transformers 5 leaves the beginning out of some."""
+    return path if path.startswith(TEXT_MODEL) else f"{TEXT_MODEL}{path}"
 
 
 def _split(name: str, path: Path) -> tuple[str, str]:

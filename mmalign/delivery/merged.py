@@ -1,17 +1,19 @@
 """The base with what was trained in it: a pipeline that ``from_pretrained`` reads, without an adapter."""
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from mmalign import pipelines
+from mmalign.delivery.lora import TEXT_MODEL
 from mmalign.delivery.result import Result
 from mmalign.diffusion.adapters import remove_adapter
 from mmalign.diffusion.aligned import ADAPTER_NAME, denoiser_from, load_adapter
 from mmalign.diffusion.family import DiffusionFamily
+from mmalign.training.reference import adapted_layers
 
 
 def opened(result: Result) -> DiffusionFamily:
@@ -31,10 +33,12 @@ def merged(result: Result) -> DiffusionFamily:
         setattr(pipe, name, denoiser_from(result.folder, name, family.denoiser))
         return family
     load_adapter(pipe, name, result.folder)
-    for layer in family.denoiser.modules():
-        if isinstance(layer, BaseTunerLayer):
+    for part in (family.denoiser, *family.text_encoders.values()):
+        layers = adapted_layers(part, ADAPTER_NAME)
+        for layer in layers:
             layer.merge(adapter_names=[ADAPTER_NAME])
-    remove_adapter(family.denoiser, ADAPTER_NAME)
+        if layers:
+            remove_adapter(part, ADAPTER_NAME)
     return family
 
 
@@ -46,12 +50,16 @@ def save_merged(result: Result, folder: Path, dtype: str) -> None:
     pipe.save_pretrained(folder, safe_serialization=True)
 
 
-def differences(result: Result, paths: list[str]) -> dict[str, Tensor]:
-    """What the merged denoiser's weights have more than the base's, by the layers' paths, in float32."""
-    before = _weights(opened(result).denoiser, paths)
-    after = _weights(merged(result).denoiser, paths)
-    return {path: after[path] - before[path] for path in paths}
+def differences(result: Result, paths: Mapping[str, Collection[str]]) -> dict[str, dict[str, Tensor]]:
+    """What the merged pipeline's weights have more than the base's, by parts of it and the paths of their layers, in float32."""
+    before, after = opened(result).pipe, merged(result).pipe
+    return {part: _more(getattr(before, part), getattr(after, part), inside) for part, inside in paths.items()}
 
 
-def _weights(denoiser: nn.Module, paths: list[str]) -> dict[str, Tensor]:
-    return {path: denoiser.get_submodule(path).weight.detach() for path in paths}  # type: ignore[misc]
+def _more(before: nn.Module, after: nn.Module, paths: Collection[str]) -> dict[str, Tensor]:
+    return {path: _weight(after, path) - _weight(before, path) for path in paths}
+
+
+def _weight(module: nn.Module, path: str) -> Tensor:
+    path = path if not path.startswith(TEXT_MODEL) or hasattr(module, "text_model") else path.removeprefix(TEXT_MODEL)
+    return module.get_submodule(path).weight.detach()  # type: ignore[operator, union-attr]

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import transformers
 from accelerate import init_empty_weights
 from diffusers import DiffusionPipeline
 from torch import nn
 
 from mmalign import pipelines, plugins
 from mmalign.config import ModelConfig, RunConfig, load_training
+from mmalign.delivery.lora import TEXT_MODEL
 from mmalign.diffusion.adapters import PEFT_WEIGHTS
 from mmalign.diffusion.aligned import LORA_FILE
 from mmalign.errors import UserError
@@ -124,3 +126,19 @@ def outline_of(model: ModelConfig) -> Base:
     except OSError as error:
         raise UserError(f"cannot read the base {model.pretrained}: {str(error).splitlines()[0]}") from error
     return Base(index["_class_name"], family.denoiser_name, denoiser)
+
+
+def encoder_layers(model: ModelConfig, name: str) -> list[str]:
+    """The paths of a text encoder's layers in their order, each beginning with ``text_model.``; none of its weights is read.
+
+    Raises:
+        UserError: the base has no such text encoder.
+    """
+    place = pipelines.found(model.pretrained)
+    try:
+        kind = getattr(transformers, DiffusionPipeline.load_config(place, revision=model.revision)[name][1])
+        with init_empty_weights():
+            encoder = kind(kind.config_class.from_pretrained(place, subfolder=name, revision=model.revision))
+    except (OSError, KeyError, TypeError) as error:
+        raise UserError(f"cannot read the {name} of the base {model.pretrained}: {str(error).splitlines()[0]}") from error
+    return [path if path.startswith(TEXT_MODEL) else f"{TEXT_MODEL}{path}" for path, _ in encoder.named_modules()]

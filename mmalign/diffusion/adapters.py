@@ -20,7 +20,7 @@ PREFIX = "base_model.model."
 
 def add_adapter(module: nn.Module, config: LoraConfig, name: str) -> None:
     """Puts an adapter into a model's layers. Raises ValueError where none of them is among its targets."""
-    if hasattr(module, "add_adapter"):
+    if hasattr(module, "unload_lora"):  # the method of transformers' models leaves traces that none of theirs takes away
         module.add_adapter(config, adapter_name=name)
     else:
         inject_adapter_in_model(config, module, name)
@@ -46,6 +46,8 @@ def remove_adapter(module: nn.Module, name: str) -> None:
     else:
         recurse_remove_peft_layers(module)
         del module.peft_config
+        if hasattr(module, "_hf_peft_config_loaded"):  # transformers would save an adapter that is gone
+            module._hf_peft_config_loaded = False
 
 
 def turn(pipe: Any, denoiser: str, on: bool) -> None:

@@ -1,7 +1,7 @@
 """What a family of image generators says of itself: how it encodes prompts and images, and how its denoiser is asked."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -112,14 +112,14 @@ class DiffusionFamily(ABC):
         return getattr(self.pipe, self.denoiser_name)
 
     @property
-    def text_encoders(self) -> list[nn.Module]:
-        """The text encoders that are loaded, in order."""
+    def text_encoders(self) -> dict[str, nn.Module]:
+        """The text encoders that are loaded, in order, by name."""
         names = ("text_encoder", "text_encoder_2", "text_encoder_3")
-        return [encoder for name in names if (encoder := getattr(self.pipe, name, None)) is not None]
+        return {name: encoder for name in names if (encoder := getattr(self.pipe, name, None)) is not None}
 
-    def rest_encoders(self) -> None:
-        """Moves what a step does not need, the VAE and the text encoders, to the CPU: some 10 GB for SD3 with T5."""
-        for module in (self.pipe.vae, *self.text_encoders):
+    def rest_encoders(self, needed: Collection[str] = ()) -> None:
+        """Moves what a step does not need, the VAE and all text encoders but some, to the CPU: some 10 GB for SD3 with T5."""
+        for module in (self.pipe.vae, *(encoder for name, encoder in self.text_encoders.items() if name not in needed)):
             module.to("cpu")
 
     @property

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -29,6 +29,7 @@ class DiffusionBatch:
         seeds: of the rows' draws, where these are fixed.
         keys: digests of all that the reference's errors on these draws depend on.
         users: who the rows are for; None = the module has no conditioner.
+        tokens: of the prompts, each (B, ...), where text encoders are trained, which read them anew.
     """
 
     latent_mean: Tensor
@@ -43,6 +44,7 @@ class DiffusionBatch:
     seeds: tuple[int, ...] = ()
     keys: tuple[str, ...] = ()
     users: RowUsers | None = None
+    tokens: dict[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> "DiffusionBatch":
         """The same batch on a device; copies from pinned memory do not wait."""
@@ -62,6 +64,7 @@ class DiffusionBatch:
             weights=change(self.weights),
             labels=None if self.labels is None else self.labels.map(change),
             users=None if self.users is None else self.users.map(change),
+            tokens={name: change(value) for name, value in self.tokens.items()},
         )
 
 
@@ -78,6 +81,7 @@ class DenoisingInputs:
         lengths: how many candidates each row has, where they differ.
         keys: of the rows, where their draws are fixed: digests of all that the reference's errors depend on.
         users: who the B * K candidates are for, which the reference is never told; None = the module has no conditioner.
+        tokens: of the prompts, each (B, ...): what follows from them is encoded anew, by the text encoders as they are then.
     """
 
     noisy: Tensor
@@ -89,9 +93,10 @@ class DenoisingInputs:
     lengths: tuple[int, ...] = ()
     keys: tuple[str, ...] = ()
     users: RowUsers | None = None
+    tokens: dict[str, Tensor] = field(default_factory=dict)
 
     def row(self, index: int) -> "DenoisingInputs":
-        """One row alone, without padding or labels: what the denoiser says of it then depends on no other row."""
+        """One row alone, without padding, labels or tokens: what the denoiser says of it then depends on no other row and on the cache."""
         count = self.noisy.shape[1]
         length = self.lengths[index] if self.lengths else count
         own, each = slice(index, index + 1), slice(index * count, index * count + length)
@@ -106,6 +111,10 @@ class DenoisingInputs:
     def asked(self, tensor: Tensor) -> Tensor:
         """Of something for all (B * K, ...) what the denoiser is asked about, (N, ...)."""
         return tensor if self.present is None else tensor[self.present]
+
+    def of_rows(self, tensor: Tensor) -> Tensor:
+        """Of something for each row (B, ...) what the denoiser is asked about, (N, ...)."""
+        return self.asked(tensor.repeat_interleave(self.noisy.shape[1], dim=0))
 
     def spread(self, tensor: Tensor) -> Tensor:
         """What was answered (N, ...) in its places, (B, K, ...), with zeros where nothing was asked."""
@@ -179,14 +188,17 @@ class DiffusionPolicy:
             lengths=batch.lengths,
             keys=batch.keys,
             users=None if batch.users is None else batch.users.map(lambda tensor: tensor.repeat_interleave(size[1], dim=0)),
+            tokens=batch.tokens,
         )
 
     def _residuals(self, inputs: DenoisingInputs) -> Tensor:
-        timesteps = inputs.asked(inputs.timesteps.repeat_interleave(inputs.noisy.shape[1]))
+        timesteps = inputs.of_rows(inputs.timesteps)
         conditioning = {name: inputs.asked(value) for name, value in inputs.conditioning.items()}
         denoiser = self._other or self.module
         if inputs.users is not None and self._told:
             denoiser = partial(denoiser, **inputs.users.map(inputs.asked).arguments())
+        if inputs.tokens:
+            denoiser = partial(denoiser, tokens=inputs.tokens, spread=inputs.of_rows)
         with self._autocast():
             noisy = inputs.asked(inputs.noisy.flatten(0, 1)).to(self.family.denoiser.dtype)
             prediction = self.family.predict(denoiser, noisy, timesteps, conditioning)

@@ -7,13 +7,14 @@ from math import prod
 from typing import Any
 
 from mmalign import plugins
-from mmalign.config import MethodConfig, ResponseRunConfig, RewardConfig, RunConfig, ScorerRunConfig
+from mmalign.config import AdapterConfig, MethodConfig, ResponseRunConfig, RewardConfig, RunConfig, ScorerRunConfig
 from mmalign.diffusion.adapters import takes_lora
 from mmalign.diffusion.aligned import lora_file
 from mmalign.diffusion.family import DiffusionFamily
 from mmalign.objective import Objective, strength_fields
 from mmalign.scorers.clip import ClipReward
 from mmalign.training.parts import About
+from mmalign.training.prompted import encoders_trained
 
 PLACES = {"pretrained", "processor", "revision", "arch", "version", "device", "dtype", "batch_size"}
 """Fields of a scorer that say where it lies and runs, not what it measures."""
@@ -29,13 +30,19 @@ def about_generator(family: DiffusionFamily, config: RunConfig, objective: Objec
     base = config.model.pretrained or getattr(family.pipe, "name_or_path", "") or type(family.pipe).__name__
     return About(
         base=base,
-        trained=f"LoRA of rank {config.adapter.rank}" if kind == "lora" else kind,
+        trained=f"LoRA of rank {config.adapter.rank}{_where(family, config.adapter)}" if kind == "lora" else kind,
         library="diffusers",
         tags=[*tags, "dora" if config.adapter.dora else "lora", "template:sd-lora"] if kind == "lora" else tags,
         usage=_use_of_generator(family, base, kind),
         files=files,
         strengths=strengths(objective, config.method, family.name, latent_size(family, config.data.resolution, config.data.frames)),
     )
+
+
+def _where(family: DiffusionFamily, adapter: AdapterConfig) -> str:
+    """Where a LoRA is, if it is not in the denoiser alone."""
+    names = ", ".join(encoders_trained(family, adapter))
+    return f" in {family.denoiser_name}, {names}" if names else ""
 
 
 def strengths(objective: Objective, method: MethodConfig, family: str, size: int) -> dict[str, str]:

@@ -48,7 +48,7 @@ def _facts(parts: Parts) -> str:
         **{name.capitalize(): "; ".join(" ".join(line.split()) for line in value.splitlines()) for name, value in about.strengths.items()},
         "Preferences": f"{run.plan.rows} rows from {config.data.source or 'memory'}",
         "Steps": f"{run.step} of {run.plan.rows_per_step} rows: {run.step * run.plan.rows_per_step / run.plan.rows:.3g} epochs",
-        "Learning rate": f"{run.learning_rate:g} ({config.train.lr_scheduler}, {config.train.optimizer})",
+        "Learning rate": f"{run.learning_rate:g}{run.apart or ''} ({config.train.lr_scheduler}, {config.train.optimizer})",
         "Trained": about.trained,
         "The guard saw": _seen(run.guard),
         "Seed": str(config.seed),

@@ -21,6 +21,11 @@ from mmalign.training.people import RunUsers
 CONDITIONING = "conditioning."
 
 
+def tokens_key(prompt: str) -> str:
+    """The key of a prompt's tokens, from that of its embeddings."""
+    return digest("tokens", prompt)
+
+
 @dataclass(frozen=True)
 class Row:
     """One example's keys in the cache, its labels, the window that its images are cut to, where that is no square, its user,
@@ -87,6 +92,7 @@ class EncodedExamples(Dataset):
         buckets: which rows have which window; None = all have the square.
         draws: which draws the rows meet, whatever the run; None = they follow from the position.
         people: whom the rows are for; None = nobody asks.
+        tokens: whether rows come with the tokens of their prompts, for text encoders that are trained.
     """
 
     def __init__(
@@ -100,14 +106,15 @@ class EncodedExamples(Dataset):
         buckets: Buckets | None = None,
         draws: FixedDraws | None = None,
         people: RunUsers | None = None,
+        tokens: bool = False,
     ):
         self.rows, self.cache, self.empty_prompt, self.caption_dropout, self.seed = rows, cache, empty_prompt, caption_dropout, seed
         self.places, self.buckets = range(len(rows)) if places is None else places, buckets
-        self.draws, self.people = draws, people
+        self.draws, self.people, self.tokens = draws, people, tokens
 
     def over(self, rows: Mapping[int, Row], cache: TensorCache) -> "EncodedExamples":
         """Other rows, some of whose tensors are in another cache."""
-        return EncodedExamples(rows, Caches(self.cache, cache), self.empty_prompt, self.caption_dropout, self.seed)
+        return EncodedExamples(rows, Caches(self.cache, cache), self.empty_prompt, self.caption_dropout, self.seed, tokens=self.tokens)
 
     def digest(self) -> str:
         """Tells data sets apart: prompts, images, preprocessing, encoders, labels, weights, order and, where there are any, users."""
@@ -159,6 +166,7 @@ class EncodedExamples(Dataset):
             seeds=() if self.draws is None else (draw.seed,),
             keys=() if self.draws is None else (draw.key,),
             users=self._user(row, position, draw),
+            tokens={name: value[None] for name, value in self.cache.get(tokens_key(draw.prompt)).items()} if self.tokens else {},
         )
 
 
@@ -178,6 +186,7 @@ def collate(rows: Sequence[DiffusionBatch]) -> DiffusionBatch:
         seeds=tuple(seed for row in rows for seed in row.seeds),
         keys=tuple(key for row in rows for key in row.keys),
         users=joined([row.users for row in rows]),
+        tokens={name: torch.cat([row.tokens[name] for row in rows]) for name in rows[0].tokens},
     )
 
 

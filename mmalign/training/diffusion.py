@@ -21,15 +21,18 @@ from mmalign.training.drawing import Drawer
 from mmalign.training.encoder import Encoder
 from mmalign.training.fixed_draws import CachedReference, gone
 from mmalign.training.loop import Run
+from mmalign.training.optimizer import Apart
 from mmalign.training.order import BatchPlan, derived_seed
 from mmalign.training.parts import About, Parts, batch_plan, binding
 from mmalign.training.personal import PersonalTraining
 from mmalign.training.prepared import Prepared, prepared
+from mmalign.training.prompted import PromptedDenoiser, encoders_trained
 from mmalign.training.reference import FrozenCopy, NoReference
 from mmalign.training.reference_errors import draws_of_run, missing_errors
 from mmalign.training.sharded import is_sharded, shard
 from mmalign.training.speed import Context, computed
 from mmalign.training.trainable import Trainable, trainable
+from mmalign.training.trained import parameters
 from mmalign.training.validation import Validation
 
 BINDING_USERS = ("held_out", "on_missing", "dropout", "dim", "spread", "tokens", "width")
@@ -59,7 +62,7 @@ def building(
         )
     ready = prepared(config, accelerator, rows, pipe, examples)
     config, objective, dataset, family = ready.config, ready.objective, ready.dataset, ready.opened.family
-    ready.opened.settle(ready.draws_pictures)
+    ready.opened.settle(ready.draws_pictures, encoders_trained(family, config.adapter))
     plan = batch_plan(config, len(dataset), accelerator, None if dataset.buckets is None else dataset.buckets.members())
     drawer = None
     if config.online is not None:
@@ -74,8 +77,10 @@ def building(
         with _computed(ready, trained, accelerator) as forward:
             policy = DiffusionPolicy(family, trained.module, reference, forward, objective.independent_noise)
             settings = _settings(ready, plan)
-            run = Run(accelerator, config.train, policy, objective, trained, plan, output_dir, settings, sharded=config.speed.shard)
-            validation = Validation(run, family, config.validation, trained.shown if isinstance(trained, PersonalTraining) else None)
+            own = {"sharded": config.speed.shard, "apart": _apart(ready)}
+            run = Run(accelerator, config.train, policy, objective, trained, plan, output_dir, settings, **own)
+            shown = trained.shown if isinstance(trained, PersonalTraining) else None
+            validation = Validation(run, family, config.validation, shown, frames_of(family, config.data))
             plans = {"caches": caching.told(ready, wanted), "reference": caching.told_reference(ready, wanted, missing)}
             about = _about(ready, plan, trained)
             parts = Parts(run, config, dataset, collate, ready.total, about, lambda step, log: validation(step), **plans)
@@ -119,7 +124,18 @@ def _trainable(ready: Prepared, missing: int, give_back: bool) -> Trainable | Pe
         give_back=give_back,
         member=online.measures_members(config.online),
     )
+    if isinstance(made.module, PromptedDenoiser):
+        made.module.recompute = config.train.gradient_checkpointing
     return made if ready.people is None else PersonalTraining(made, ready.people, config.seed)
+
+
+def _apart(ready: Prepared) -> Apart | None:
+    """The text encoders' adapters, where these have a learning rate of their own."""
+    family, adapter = ready.opened.family, ready.config.adapter
+    encoders = encoders_trained(family, adapter)
+    if not encoders or adapter.text_encoder_lr is None:
+        return None
+    return Apart("text_encoders", [one for encoder in encoders.values() for one in parameters(encoder)], adapter.text_encoder_lr)
 
 
 def _reference(ready: Prepared, trained: Trainable | PersonalTraining) -> Reference:

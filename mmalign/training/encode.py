@@ -40,6 +40,7 @@ def encode(
     progress: bool = True,
     drawn: int = 0,
     caches: CacheFolder | None = None,
+    tokens: bool = False,
 ) -> EncodedExamples:
     """Encodes all images and prompts that the caches do not hold yet; only what is needed for that is loaded.
 
@@ -53,6 +54,7 @@ def encode(
         progress: show bars.
         drawn: candidates of a row that are drawn during the run, and come beside those here.
         caches: in place of those in the configuration's folder.
+        tokens: keep the prompts' tokens too, for text encoders that are trained.
 
     Raises:
         UserError: images are broken, the rows are of different kinds, or the method does not read such labels; the message names the
@@ -69,6 +71,8 @@ def encode(
     if missing := caches.prompts.missing(list(prompts)[part]):
         with opened.having(*opened.text_parts):
             encoder.fill_prompts(caches.prompts, {key: prompts[key] for key in missing}, progress)
+    if tokens:
+        encoder.fill_tokens(caches.prompts, {key: prompts[key] for key in list(prompts)[part]})
     lost = set(caches.images.missing(key for row in rows[part] for key in row.all_images))
     if todo := [i for i in range(len(rows))[part] if not lost.isdisjoint(rows[i].all_images)]:
         with opened.having(VAE):
@@ -80,9 +84,11 @@ def encode(
     whole = [i for i, row in enumerate(rows) if lost.isdisjoint(row.all_images)]
     if not whole:
         raise UserError(f"none of {len(examples):,} rows has images that can all be read; `mmalign data inspect SOURCE` tells why")
-    kept = {"places": [found[i].place for i in whole], "buckets": None if buckets is None else buckets.only(whole)}
+    places, buckets = [found[i].place for i in whole], None if buckets is None else buckets.only(whole)
     read_from = Caches(caches.images, caches.prompts)
-    return EncodedExamples([rows[i] for i in whole], read_from, encoder.prompt_key(""), config.caption_dropout, seed, **kept)
+    return EncodedExamples(
+        [rows[i] for i in whole], read_from, encoder.prompt_key(""), config.caption_dropout, seed, places, buckets, tokens=tokens
+    )
 
 
 def read_through(

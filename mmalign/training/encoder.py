@@ -1,6 +1,6 @@
 """What the VAE and the text encoders make of images and prompts, under keys that name everything it depends on."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -24,7 +24,7 @@ from mmalign.geometry import Geometry
 from mmalign.images import ImageSource
 from mmalign.personalization.embeddings import mark
 from mmalign.training.bucketing import shapes_of
-from mmalign.training.dataset import CONDITIONING, Row
+from mmalign.training.dataset import CONDITIONING, Row, tokens_key
 from mmalign.training.films import frames_of
 from mmalign.training.opened import VAE, Opened
 from mmalign.training.order import derived_seed, generator
@@ -114,6 +114,13 @@ class Encoder:
                         entries[key] = {name: self._kept(value) for name, value in own.items()}
                     bar.update(len(part))
                 cache.put(entries)
+
+    def fill_tokens(self, cache: TensorCache, prompts: Mapping[str, str]) -> None:
+        """Puts the tokens of prompts, given by their keys, beside their embeddings, where they are not there."""
+        wanted = {tokens_key(key): prompt for key, prompt in prompts.items()}
+        for part in _parts(cache.missing(wanted), PROMPTS_PER_SHARD):
+            tokens = self.family.tokenize([wanted[key] for key in part])
+            cache.put({key: {name: value[i].clone() for name, value in tokens.items()} for i, key in enumerate(part)})
 
     def fill_images(self, cache: TensorCache, todo: Sequence[tuple[Row, int]], examples: Sequence[Example], progress: bool) -> None:
         """Encodes the images of rows, each given with the place of its example; one that several rows have is encoded once."""

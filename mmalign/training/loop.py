@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from mmalign.training.guard_actions import heed
 from mmalign.training.interrupt import Interrupted, StopRequest
 from mmalign.training.log import RunLog
 from mmalign.training.metrics import Monitor, Reading, step_metrics
-from mmalign.training.optimizer import effective_learning_rate, make_ema, make_optimizer, make_scheduler
+from mmalign.training.optimizer import Apart, effective_learning_rate, make_ema, make_optimizer, make_scheduler
 from mmalign.training.order import BatchPlan, generator
 from mmalign.training.sharded import SHARDS, Shards, is_sharded, whole
 from mmalign.training.trained import Trained, parameters
@@ -39,7 +39,8 @@ class Run:
     """Everything a run has. What must survive a kill is in ``state``; the rest is built anew from the configuration.
 
     ``round_steps`` is how many steps there are between two that draw with the model: what it has become is looked at before.
-    ``sharded`` says that the module is split among the processes, or would be if there were several.
+    ``sharded`` says that the module is split among the processes, or would be if there were several. ``apart`` are trained parameters with
+    a learning rate of their own.
     """
 
     accelerator: Accelerator
@@ -54,6 +55,7 @@ class Run:
     skipped: int = 0
     round_steps: int | None = None
     sharded: bool = False
+    apart: Apart | None = None
     guard: Guard = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,7 +65,10 @@ class Run:
         self.denoising = isinstance(self.policy, DenoisingPolicy)
         self.parameters = parameters(self.policy.module)
         self.learning_rate = effective_learning_rate(self.config, self.plan.rows_per_step)
-        optimizer = make_optimizer(self.parameters, self.config, self.learning_rate)
+        if self.apart is not None:
+            rate = effective_learning_rate(self.config, self.plan.rows_per_step, self.apart.rate)
+            self.apart = replace(self.apart, rate=rate)
+        optimizer = make_optimizer(self.parameters, self.config, self.learning_rate, self.apart)
         self.scheduler = make_scheduler(optimizer, self.config)
         self.ema = make_ema(self.parameters, self.config)
         self.optimizer = self.accelerator.prepare(optimizer)

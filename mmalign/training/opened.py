@@ -5,7 +5,7 @@ configuration, such as the scale of the latents.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,11 +64,12 @@ class Opened(ABC):
         """A context in which these parts are loaded."""
 
     @abstractmethod
-    def settle(self, drawing: bool) -> None:
+    def settle(self, drawing: bool, trained: Collection[str] = ()) -> None:
         """Loads what training needs and lets all else go.
 
         Args:
             drawing: whether pictures are drawn during the run, which needs every part.
+            trained: names of the text encoders that are trained.
         """
 
     @abstractmethod
@@ -101,9 +102,9 @@ class Held(Opened):
             for part in training:
                 part.train()
 
-    def settle(self, drawing: bool) -> None:
+    def settle(self, drawing: bool, trained: Collection[str] = ()) -> None:
         if not drawing:
-            self.family.rest_encoders()
+            self.family.rest_encoders(trained)
 
     def give_back(self) -> None:
         self.family.pipe.to(self._before)
@@ -147,8 +148,9 @@ class OnDisk(Opened):
         finally:
             self._drop(missing)
 
-    def settle(self, drawing: bool) -> None:
-        self._load([name for name in self.outlines if name not in self.loaded and (drawing or name == self.family.denoiser_name)])
+    def settle(self, drawing: bool, trained: Collection[str] = ()) -> None:
+        needed = self.outlines if drawing else {self.family.denoiser_name, *trained}
+        self._load([name for name in self.outlines if name in needed and name not in self.loaded])
 
     def give_back(self) -> None:
         """Nobody holds it."""

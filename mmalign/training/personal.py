@@ -14,6 +14,7 @@ from mmalign.personalization.denoiser import keyword
 from mmalign.personalization.embeddings import UserRows
 from mmalign.training.order import derived_seed
 from mmalign.training.people import RunUsers
+from mmalign.training.prompted import PromptedDenoiser
 from mmalign.training.trainable import Trainable
 from mmalign.users.personal import ENCODER, LIST
 
@@ -26,7 +27,7 @@ class PersonalDenoiser(nn.Module):
     """A denoiser and the conditioner attached to it as one module, so that whatever wraps, averages or clips it reaches both.
 
     Args:
-        denoiser: as it is trained.
+        denoiser: as it is trained, perhaps with text encoders.
         conditioner: attached to it.
         table: (users, T, W), trained; None = users come as embeddings.
     """
@@ -34,8 +35,9 @@ class PersonalDenoiser(nn.Module):
     def __init__(self, denoiser: nn.Module, conditioner: UserConditioner, table: Tensor | None):
         super().__init__()
         self.denoiser, self.conditioner = denoiser, conditioner
-        self.table = None if table is None else nn.Parameter(table.to(denoiser.device))
-        self.keyword = keyword(denoiser)
+        bare = denoiser.denoiser if isinstance(denoiser, PromptedDenoiser) else denoiser
+        self.table = None if table is None else nn.Parameter(table.to(bare.device))
+        self.keyword = keyword(bare)
 
     def forward(self, *args: Any, user: Tensor | None = None, present: Tensor | None = None, **kwargs: Any) -> Any:
         """The denoiser's answer, for users where they are given: embeddings (N, T, W) or places in the table (N,), one for each sample."""
@@ -61,14 +63,14 @@ class PersonalTraining:
 
     def __init__(self, inner: Trainable, people: RunUsers, seed: int):
         self.inner, self.people, self.reference = inner, people, inner.reference
-        denoiser, pipe = inner.module, inner.family.pipe
+        family, pipe = inner.family, inner.family.pipe
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(derived_seed(seed, "conditioner"))  # layers draw their first weights from the global generator
-                made = UserConditioner.fitting(denoiser, people.tokens, people.width, people.config.dim, spread=people.config.spread)
+                made = UserConditioner.fitting(family.denoiser, people.tokens, people.width, people.config.dim, spread=people.config.spread)
             self.conditioner = made.attach(pipe)
             table = people.first_table(derived_seed(seed, "table")) if people.samples is None else None
-            self.module = PersonalDenoiser(denoiser, self.conditioner, table)
+            self.module = PersonalDenoiser(inner.module, self.conditioner, table)
         except UserError:
             inner.remove()
             raise

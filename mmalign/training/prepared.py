@@ -26,6 +26,7 @@ from mmalign.training.fixed_draws import FixedDraws, check_errors_suffice
 from mmalign.training.opened import Held, OnDisk, Opened
 from mmalign.training.people import RunUsers, trained_people
 from mmalign.training.preferences import check_candidates, load_examples
+from mmalign.training.prompted import encoders_trained
 from mmalign.training.views import Chosen
 
 
@@ -73,6 +74,7 @@ def prepared(
     """
     opened = opened_for(config, accelerator, pipe, writes=rows is None)
     check_films(opened.family, config)
+    tokens = bool(encoders_trained(opened.family, config.adapter))
     config = filled(config, opened.family)
     objective = config.method.build()
     check_errors_suffice(objective, config.data.reference_draws)
@@ -89,7 +91,7 @@ def prepared(
         examples = Chosen(examples, places)
     caches = CacheFolder.at(config.data.cache_dir, writes=rows is None)
     share = Share(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
-    dataset = encode(opened, examples, config.data, objective, config.seed, share, accelerator.is_main_process, drawn, caches)
+    dataset = encode(opened, examples, config.data, objective, config.seed, share, accelerator.is_main_process, drawn, caches, tokens)
     dataset.draws, dataset.people = fixed_draws(opened, config, objective, accelerator), people
     total = len(dataset) if rows is None else total
     rows_of = Chosen(examples, dataset.places)

@@ -9,16 +9,9 @@ from torch import nn
 
 from mmalign.config import AdapterConfig, FullConfig, LoraAdapterConfig
 from mmalign.errors import UserError
+from mmalign.training.lora import ADAPTER_NAME, STATE_FILE, adapter_tensors, load_adapter, read_state, save_adapter
 from mmalign.training.module_state import ModuleState, enabled_adapters
 from mmalign.training.reference import AdapterOff, FrozenCopy, NoReference, copy_of
-from mmalign.training.trainable import (
-    ADAPTER_NAME,
-    STATE_FILE,
-    adapter_tensors,
-    load_adapter,
-    read_state,
-    save_adapter,
-)
 from mmalign.vlm.family import VlmFamily
 from mmalign.vlm.token_logps import PackedModel
 

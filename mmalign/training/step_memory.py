@@ -62,9 +62,9 @@ def watched(run: Run) -> Iterator[Callable[[], str]]:
 
 
 def _others(run: Run) -> int:
-    """Bytes of the text encoders and the VAE where they are on the GPU, as for drawing pictures."""
-    family, parts = run.policy.family, run.policy.family.pipe.components.items()
-    modules = [part for name, part in parts if isinstance(part, nn.Module) and name != family.denoiser_name]
+    """Bytes of the text encoders and the VAE where they are on the GPU, as for drawing pictures, and are not trained."""
+    trained, parts = set(run.policy.module.modules()), run.policy.family.pipe.components.values()
+    modules = [part for part in parts if isinstance(part, nn.Module) and part not in trained]
     return sum(p.numel() * p.element_size() for module in modules for p in module.parameters() if p.device.type == "cuda")
 
 

@@ -27,7 +27,7 @@ def announce(parts: Parts, say: Callable[[str], None] | None) -> None:
     rate = f"{run.learning_rate:g}"
     if config.train.scale_lr:
         rate += f" ({config.train.learning_rate:g} x {plan.rows_per_step} rows per step)"
-    say(f"effective rate {rate}, {config.train.lr_scheduler}, {config.train.optimizer}")
+    say(f"effective rate {rate}{run.apart or ''}, {config.train.lr_scheduler}, {config.train.optimizer}")
     product = f"{plan.batch_size} rows x {plan.accumulation} accumulated x {plan.world} processes"
     say(f"batch          {product} = {plan.rows_per_step} rows per step")
     epochs = config.train.max_train_steps * plan.rows_per_step / parts.rows

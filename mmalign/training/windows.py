@@ -24,7 +24,9 @@ def unfinished_logged(run: "Run", log: RunLog) -> Iterator[None]:
 
 def whereabouts(run: "Run") -> dict[str, float]:
     """What is logged beside the numbers of the steps."""
-    return {"learning_rate": run.scheduler.get_last_lr()[0], "epoch": run.step * run.plan.rows_per_step / run.plan.rows}
+    rates = run.scheduler.get_last_lr()
+    own = {} if run.apart is None else {f"learning_rate/{run.apart.name}": rates[-1]}
+    return {"learning_rate": rates[0], **own, "epoch": run.step * run.plan.rows_per_step / run.plan.rows}
 
 
 def report(run: "Run", log: RunLog) -> dict[str, str]:

@@ -10,7 +10,7 @@ from mmalign.config import LoraAdapterConfig
 from mmalign.diffusion.aligned import Aligned
 from mmalign.diffusion.draw import eight_bits
 from mmalign.errors import UserError
-from mmalign.training.trainable import LoraTraining
+from mmalign.training.lora import LoraTraining
 from tests import tiny_families
 from tests.pipelines.restated import side
 

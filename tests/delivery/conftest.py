@@ -5,7 +5,7 @@ import torch
 
 from mmalign import pipelines
 from mmalign.config import LoraAdapterConfig, from_mapping, save_resolved
-from mmalign.training.trainable import LoraTraining
+from mmalign.training.lora import LoraTraining
 from tests.tiny_families import EVERY
 
 CONVOLUTIONS = ["to_k", "to_q", "to_v", "to_out.0", "conv1", "conv2", "time_emb_proj", "proj_in", "ff.net.0.proj", "ff.net.2"]

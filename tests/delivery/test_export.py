@@ -21,6 +21,8 @@ from tests.delivery.conftest import CONVOLUTIONS, opened, picture
 DOUBLE_BLOCK = [f"transformer_blocks.0.{path}" for path in ("attn.to_q", "attn.to_v", "attn.add_k_proj", "attn.to_out.0", "ff.net.2")]
 """Of FLUX; diffusers reads a single block's only in the published width."""
 
+CLIP = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]
+
 STOCK = """
 import sys, torch, diffusers
 pipe = diffusers.{kind}.from_pretrained(sys.argv[1])
@@ -55,6 +57,8 @@ def adapted(run, place=None):
         ("sd", {"targets": CONVOLUTIONS}),
         ("sdxl", {"targets": CONVOLUTIONS, "rslora": True}),
         ("flux", {"targets": DOUBLE_BLOCK}),
+        ("sd", {"text_encoders": True, "text_encoder_targets": CLIP}),
+        ("sdxl", {"text_encoders": True, "rslora": True}),
     ],
     ids=str,
 )
@@ -93,19 +97,31 @@ def test_sd3s_fused_layers_have_the_updates_of_their_parts(run_of):
     assert "lora_unet_joint_blocks_1_x_block_attn_proj.lora_up.weight" in tensors
 
 
-def test_comfyuis_file_of_a_dora_is_what_the_weights_have_more(run_of):
-    run = run_of("sd", dora=True)
+@pytest.mark.parametrize("too", [False, True])
+def test_comfyuis_file_of_a_dora_is_what_the_weights_have_more(run_of, too):
+    run = run_of("sd", dora=True, text_encoders=too)
     with pytest.raises(UserError, match="no DoRA that any loader reads as it was trained; export comfyui"):
         export(run, "kohya")
     tensors = load_file(export(run, "comfyui", dtype="float32"))
     assert {name.rpartition(".")[2] for name in tensors} == {"diff"}
     pipe = opened(run)
     wanted = adapted(run)
-    for path, layer in pipe.unet.named_modules():
-        if (name := f"lora_unet_{path.replace('.', '_')}.diff") in tensors:
-            layer.weight.data += tensors.pop(name)
+    for prefix, part in {"lora_unet_": pipe.unet, "lora_te_text_model_": pipe.text_encoder}.items():
+        for path, layer in part.named_modules():
+            if (name := f"{prefix}{path.replace('.', '_')}.diff") in tensors:
+                layer.weight.data += tensors.pop(name)
     assert not tensors
     torch.testing.assert_close(picture(pipe), wanted, atol=1e-5, rtol=0)
+
+
+def test_text_encoders_have_kohyas_names_of_each_family(run_of):
+    names = {"sd": {"lora_te_"}, "sdxl": {"lora_te1_", "lora_te2_"}, "sd3": {"lora_te1_", "lora_te2_"}, "flux": {"lora_te1_"}}
+    for name, wanted in names.items():
+        targets = {"targets": DOUBLE_BLOCK} if name == "flux" else {}
+        tensors = load_file(export(run_of(name, text_encoders=True, **targets), "kohya"))
+        own = [key for key in tensors if key.startswith("lora_te")]
+        assert {key.partition("text_model_encoder_layers_")[0] for key in own} == wanted
+        assert {key.partition(".")[2] for key in own} == {"lora_down.weight", "lora_up.weight", "alpha"}
 
 
 def test_comfyuis_file_of_a_lora_is_kohyas(run_of):
@@ -115,9 +131,9 @@ def test_comfyuis_file_of_a_lora_is_kohyas(run_of):
     assert header(first) == header(second)
 
 
-@pytest.mark.parametrize("name", ["sd", "sdxl", "sd3", "pixart"])
-def test_the_merged_pipeline_draws_the_same_without_an_adapter(run_of, name):
-    run = run_of(name)
+@pytest.mark.parametrize(("name", "adapter"), [("sd", {}), ("sdxl", {"text_encoders": True}), ("sd3", {}), ("pixart", {})], ids=str)
+def test_the_merged_pipeline_draws_the_same_without_an_adapter(run_of, name, adapter):
+    run = run_of(name, **adapter)
     place = export(run, "merged")
     from mmalign import pipelines
 

@@ -56,7 +56,7 @@ def test_the_denoiser_alone_is_in_four_bits_and_its_lora_fits_the_plain_base(fol
     family = pipelines.configured(settings(folder).model)
     kinds = {type(module) for module in family.denoiser.modules() if isinstance(module, torch.nn.Linear)}
     assert kinds == {Linear4bit}
-    assert not any(isinstance(module, Linear4bit) for encoder in family.text_encoders for module in encoder.modules())
+    assert not any(isinstance(module, Linear4bit) for encoder in family.text_encoders.values() for module in encoder.modules())
 
     out = train(settings(folder))
     metrics = [line for line in (out / "metrics.jsonl").read_text().splitlines() if '"loss"' in line]

@@ -22,7 +22,7 @@ from tests import tiny
 OBJECTIVE = DiffusionDPO(beta=10.0)
 
 
-def inputs(name, side=32):
+def inputs(name, side=32, tokens=None):
     """Four pairs."""
     width = {"sd": tiny.WIDTH, "sdxl": 2 * tiny.WIDTH, "sd3": 2 * tiny.WIDTH}[name]
     conditioning = {"encoder_hidden_states": torch.randn(8, 16, width)}
@@ -31,7 +31,7 @@ def inputs(name, side=32):
     if name == "sd3":
         conditioning |= {"pooled_projections": torch.randn(8, 2 * tiny.WIDTH)}
     latents = torch.randn(2, 4, 2, 4, side, side)
-    return DenoisingInputs(latents[0], latents[1], torch.randint(0, 999, (4,)), conditioning)
+    return DenoisingInputs(latents[0], latents[1], torch.randint(0, 999, (4,)), conditioning, tokens=tokens or {})
 
 
 def given_out(work):
@@ -55,10 +55,11 @@ def given_out(work):
     ("name", "adapter", "settings"),
     [
         ("sdxl", LoraAdapterConfig(rank=4), {}),
+        ("sdxl", LoraAdapterConfig(rank=4, text_encoders=True), {}),
         pytest.param("sd", FullConfig(), {"gradient_checkpointing": True, "mixed_precision": "bf16"}, marks=pytest.mark.slow),
         ("sd3", LoraAdapterConfig(rank=4), {"gradient_checkpointing": True}),
     ],
-    ids=["sdxl, LoRA", "sd, all weights, checkpointed, bf16", "sd3, LoRA, checkpointed"],
+    ids=["sdxl, LoRA", "sdxl, text encoders too", "sd, all weights, checkpointed, bf16", "sd3, LoRA, checkpointed"],
 )
 def test_the_estimate_is_what_a_step_takes(name, adapter, settings):
     family, config = pipelines.load(tiny.PIPELINES[name]()), TrainConfig(**settings)
@@ -66,7 +67,7 @@ def test_the_estimate_is_what_a_step_takes(name, adapter, settings):
     trained = trainable(family, adapter, 0, autocast=half)
     if config.gradient_checkpointing:
         trained.module.enable_gradient_checkpointing()
-    batch = inputs(name, 16 if name == "sd3" else 32)
+    batch = inputs(name, 16 if name == "sd3" else 32, family.tokenize(tiny.WORDS) if getattr(adapter, "text_encoders", False) else None)
     counted = estimate(family, trained.module, trained.reference, OBJECTIVE, batch, config, "cpu")
 
     policy = DiffusionPolicy(
