@@ -21,6 +21,7 @@ import torch
 from accelerate import init_empty_weights
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, UNet2DConditionModel
 from torch.profiler import ProfilerActivity, profile
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from mmalign.config import AdapterConfig, FullConfig, LoraAdapterConfig, TrainConfig
 from mmalign.diffusion.family import DiffusionFamily
@@ -31,7 +32,13 @@ from mmalign.pipelines.sd3 import SD3
 from mmalign.pipelines.sdxl import SDXL
 from mmalign.training.memory import GIB, Memory, estimate
 from mmalign.training.optimizer import make_optimizer
+from mmalign.training.prompted import PromptedDenoiser
 from mmalign.training.trainable import trainable
+
+if __package__:
+    from benchmarks.step_models import CLIPS
+else:
+    from step_models import CLIPS
 
 NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": False}
 SDXL_SHAPE = {
@@ -66,10 +73,13 @@ SD3_SHAPE = {
     "in_channels": 16,
 }
 
+ENCODERS = ("text_encoder", "text_encoder_2")
+MIDDLE_CLIP = {"hidden_size": 128, "intermediate_size": 512, "num_attention_heads": 4, "num_hidden_layers": 6, "projection_dim": 128}
+
 
 @dataclass(frozen=True)
 class Model:
-    """A family, the shape of its denoiser, and how wide and long its prompts are: embeddings, tokens, pooled embeddings."""
+    """A family, the shape of its denoiser, how wide and long its prompts are: embeddings, tokens, pooled embeddings; its text encoders."""
 
     family: type[DiffusionFamily]
     kind: type
@@ -77,17 +87,25 @@ class Model:
     width: int
     tokens: int
     pooled: int
+    clips: tuple[dict[str, Any], dict[str, Any]] | None = None
 
     def opened(self, dtype: torch.dtype, device: str | None) -> DiffusionFamily:
-        """The family with a random denoiser on a device, or one without weights."""
+        """The family with a random denoiser, and with CLIP's text encoders where they are known, on a device or without weights."""
         with init_empty_weights() if device is None else torch.device(device):
-            denoiser = self.kind(**self.shape).to(dtype)
+            parts = {self.family.denoiser_name: self.kind(**self.shape), **dict(zip(ENCODERS, self._encoders(), strict=False))}
+            parts = {name: part.to(dtype).eval() for name, part in parts.items()}
         flow = self.kind is SD3Transformer2DModel
         scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0) if flow else DDIMScheduler(**NOISE)
-        pipe = SimpleNamespace(scheduler=scheduler, **{self.family.denoiser_name: denoiser})
-        return self.family(pipe)
+        return self.family(SimpleNamespace(scheduler=scheduler, **parts))
 
-    def inputs(self, pairs: int, side: int, dtype: torch.dtype, device: str) -> DenoisingInputs:
+    def _encoders(self) -> list[torch.nn.Module]:
+        """Both, of the published shapes, or of smaller ones whose embeddings have the width that the denoiser takes."""
+        if self.clips is None:
+            return []
+        kinds = (CLIPTextModel, CLIPTextModelWithProjection)
+        return [kind(CLIPTextConfig(**shape)) for kind, shape in zip(kinds, self.clips, strict=True)]
+
+    def inputs(self, pairs: int, side: int, dtype: torch.dtype, device: str, tokens: bool = False) -> DenoisingInputs:
         """A micro-batch of random pairs with latents of so many numbers a side."""
         channels, images = self.shape.get("in_channels", 4), 2 * pairs
         embeds = torch.randn(images, self.tokens, self.width, dtype=dtype, device=device)
@@ -98,18 +116,19 @@ class Model:
             conditioning["text_embeds"] = torch.randn(images, self.pooled, dtype=dtype, device=device)
             conditioning["time_ids"] = torch.randn(images, 6, device=device)
         latents = torch.randn(2, pairs, 2, channels, side, side, device=device)
-        return DenoisingInputs(latents[0], latents[1], torch.randint(0, 999, (pairs,), device=device), conditioning)
+        words = {name: torch.randint(0, 49408, (pairs, self.tokens), device=device) for name in ENCODERS} if tokens else {}
+        return DenoisingInputs(latents[0], latents[1], torch.randint(0, 999, (pairs,), device=device), conditioning, tokens=words)
 
 
 MODELS = {
-    "middle": Model(SDXL, UNet2DConditionModel, MIDDLE_SHAPE, 256, 77, 128),
+    "middle": Model(SDXL, UNet2DConditionModel, MIDDLE_SHAPE, 256, 77, 128, (MIDDLE_CLIP, MIDDLE_CLIP)),
     "sd15": Model(SD, UNet2DConditionModel, {"cross_attention_dim": 768, "sample_size": 64, "attention_head_dim": 8}, 768, 77, 0),
-    "sdxl": Model(SDXL, UNet2DConditionModel, SDXL_SHAPE, 2048, 77, 1280),
+    "sdxl": Model(SDXL, UNet2DConditionModel, SDXL_SHAPE, 2048, 77, 1280, CLIPS["true"]),
     "sd3": Model(SD3, SD3Transformer2DModel, SD3_SHAPE, 4096, 333, 2048),
 }
 
 
-LORA = LoraAdapterConfig(rank=8)
+LORA, TEXTS = LoraAdapterConfig(rank=8), LoraAdapterConfig(rank=8, text_encoders=True)
 CHECKPOINTED = TrainConfig(mixed_precision="bf16", gradient_checkpointing=True)
 PLAIN = TrainConfig(mixed_precision="bf16", gradient_checkpointing=False)
 
@@ -125,8 +144,14 @@ class Case:
     dtype: torch.dtype = torch.bfloat16
     train: TrainConfig = CHECKPOINTED
 
+    @property
+    def texts(self) -> bool:
+        """Whether text encoders are trained."""
+        return getattr(self.adapter, "text_encoders", False)
+
     def __str__(self) -> str:
         how = f"LoRA {self.adapter.rank}" if self.adapter.name == "lora" else "full"
+        how += " also in the text encoders" if self.texts else ""
         checkpointed = "checkpointed" if self.train.gradient_checkpointing else "not checkpointed"
         said = [self.model, how, str(self.dtype).removeprefix("torch."), self.train.mixed_precision, self.train.optimizer, checkpointed]
         return f"{', '.join(said)}, {self.pairs} pairs of {self.side}"
@@ -139,12 +164,16 @@ CASES = {
         for precision in ("no", "bf16")
         for checkpointed in (False, True)
     ]
-    + [Case("middle", 2, 32, FullConfig(), torch.float32, TrainConfig())],
+    + [
+        Case("middle", 2, 32, FullConfig(), torch.float32, TrainConfig()),
+        *(Case("middle", 2, 32, TEXTS, torch.float32, TrainConfig(gradient_checkpointing=checkpointed)) for checkpointed in (False, True)),
+    ],
     "sd15": [Case("sd15", 4, 64), Case("sd15", 4, 64, train=PLAIN)],
     "sdxl": [
         *(Case("sdxl", 1, side) for side in (64, 96, 128)),
         *(Case("sdxl", pairs, 128) for pairs in (2, 4, 8)),
         *(Case("sdxl", pairs, 128, train=PLAIN) for pairs in (1, 2, 4)),
+        *(Case("sdxl", pairs, 128, TEXTS) for pairs in (1, 8)),
         FULL,
         replace(FULL, train=FULL.train.model_copy(update={"gradient_accumulation_steps": 2})),
     ],
@@ -156,10 +185,8 @@ def estimated(case: Case, device: str) -> Memory:
     """By counting, on a denoiser without weights."""
     model, objective = MODELS[case.model], DiffusionDPO(beta=2000.0)
     family = model.opened(case.dtype, None)
-    trained = _trained(case, family)
-    return estimate(
-        family, trained.module, trained.reference, objective, model.inputs(case.pairs, case.side, case.dtype, "cpu"), case.train, device
-    )
+    trained, inputs = _trained(case, family), model.inputs(case.pairs, case.side, case.dtype, "cpu", case.texts)
+    return estimate(family, trained.module, trained.reference, objective, inputs, case.train, device)
 
 
 def measured(case: Case, device: str) -> int:
@@ -170,7 +197,7 @@ def measured(case: Case, device: str) -> int:
     autocast = _autocast(case.train.mixed_precision, device)
     policy = DiffusionPolicy(family, trained.module, trained.reference, autocast)
     parameters = [parameter for parameter in trained.module.parameters() if parameter.requires_grad]
-    optimizer, inputs = make_optimizer(parameters, case.train, 1e-5), model.inputs(case.pairs, case.side, case.dtype, device)
+    optimizer, inputs = make_optimizer(parameters, case.train, 1e-5), model.inputs(case.pairs, case.side, case.dtype, device, case.texts)
 
     def step() -> None:
         objective(policy, inputs).loss.mean().backward()
@@ -208,7 +235,9 @@ def given_out(work: Callable[[], None]) -> int:
 def _trained(case: Case, family: DiffusionFamily) -> Any:
     made = trainable(family, case.adapter, 0, autocast=case.train.mixed_precision != "no", give_back=False)
     if case.train.gradient_checkpointing:
-        made.module.enable_gradient_checkpointing()
+        family.denoiser.enable_gradient_checkpointing()
+        if isinstance(made.module, PromptedDenoiser):
+            made.module.recompute = True
     return made
 
 

@@ -72,7 +72,7 @@ def encode(
         with opened.having(*opened.text_parts):
             encoder.fill_prompts(caches.prompts, {key: prompts[key] for key in missing}, progress)
     if tokens:
-        encoder.fill_tokens(caches.prompts, {key: prompts[key] for key in list(prompts)[part]})
+        encoder.fill_tokens(caches.tokens, {key: prompts[key] for key in list(prompts)[part]})
     lost = set(caches.images.missing(key for row in rows[part] for key in row.all_images))
     if todo := [i for i in range(len(rows))[part] if not lost.isdisjoint(rows[i].all_images)]:
         with opened.having(VAE):
@@ -85,7 +85,7 @@ def encode(
     if not whole:
         raise UserError(f"none of {len(examples):,} rows has images that can all be read; `mmalign data inspect SOURCE` tells why")
     places, buckets = [found[i].place for i in whole], None if buckets is None else buckets.only(whole)
-    read_from = Caches(caches.images, caches.prompts)
+    read_from = Caches(caches.images, caches.prompts, caches.tokens)
     return EncodedExamples(
         [rows[i] for i in whole], read_from, encoder.prompt_key(""), config.caption_dropout, seed, places, buckets, tokens=tokens
     )

@@ -116,7 +116,7 @@ class Encoder:
                 cache.put(entries)
 
     def fill_tokens(self, cache: TensorCache, prompts: Mapping[str, str]) -> None:
-        """Puts the tokens of prompts, given by their keys, beside their embeddings, where they are not there."""
+        """Puts the tokens of prompts, given by the keys of their embeddings, into a cache that lacks them."""
         wanted = {tokens_key(key): prompt for key, prompt in prompts.items()}
         for part in _parts(cache.missing(wanted), PROMPTS_PER_SHARD):
             tokens = self.family.tokenize([wanted[key] for key in part])

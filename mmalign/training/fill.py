@@ -6,6 +6,7 @@ from mmalign.config import RunConfig, TrainingConfig
 from mmalign.data.cache_folder import CacheFolder, sized
 from mmalign.data.cache_index import WIDTH, Shard
 from mmalign.errors import UserError
+from mmalign.training.dataset import tokens_key
 from mmalign.training.prepared import Prepared, prepared
 from mmalign.training.reference_errors import fill_errors
 from mmalign.training.run import make_accelerator
@@ -54,7 +55,9 @@ def pruned(ready: Prepared) -> Iterator[str]:
     """Removes the shards that hold nothing of this run, and says what that was."""
     dataset = ready.dataset
     draws = 0 if dataset.draws is None else dataset.draws.count
-    used = {key for row in dataset.rows for key in (*row.all_images, row.prompt)} | {dataset.empty_prompt}
+    prompts = {row.prompt for row in dataset.rows} | {dataset.empty_prompt}
+    used = {key for row in dataset.rows for key in row.all_images} | prompts
+    used |= {tokens_key(key) for key in prompts} if dataset.tokens else set()
     used |= {dataset.drawn(index, draw).key for index in range(len(dataset)) for draw in range(draws)}
     ready.caches.refresh()
     for name, cache in ready.caches.named.items():

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from mmalign import pipelines
 from mmalign.diffusion.aligned import Aligned
 from mmalign.errors import UserError
+from mmalign.training.fill import fill
 from mmalign.training.interrupt import Interrupted
 from mmalign.training.run import train
 from tests import tiny
@@ -144,6 +145,16 @@ def test_errors_of_the_reference_that_were_kept_are_those_of_frozen_text_encoder
     assert [tensor.shape for tensor in kept.values()] == [(2, 2)]
     assert now.keys() == kept.keys()  # the same draws of the same reference: nothing was computed
     assert metrics(out)[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
+
+
+def test_tokens_are_kept_apart_and_removed_where_nobody_reads_them(configured, tmp_path):
+    data = {"cache_dir": str(tmp_path / "cache")}
+    told = fill(configured(adapter=TOO, data=data), prune=True)
+    counts = {line.rsplit(maxsplit=3)[0]: line.split()[-3] for line in told if line.endswith("B")}
+    assert (counts["prompts"], counts["tokens"]) == ("3", "3")  # two prompts and the empty one
+    removed, *rest = fill(configured(data=data), prune=True)
+    assert removed.startswith("removed 3 tokens")
+    assert not any(line.startswith("tokens") for line in rest)
 
 
 def test_it_goes_with_people(configured):
