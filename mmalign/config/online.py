@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
+from mmalign.config.frames import JUDGED, JudgedFrames
 from mmalign.config.plugin import RewardConfig, named
 from mmalign.config.scoring import RewardsConfig
 
@@ -43,6 +44,7 @@ class OnlineConfig(RewardsConfig):
         None, ge=0, description="classifier-free guidance, no unit; 1 or less = none; None = the model's own default"
     )
     batch_size: int = Field(4, ge=1, description="pictures drawn at once")
+    judged_frames: JudgedFrames = JUDGED
 
     @property
     def draws(self) -> int:

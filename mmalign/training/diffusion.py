@@ -19,6 +19,7 @@ from mmalign.training.bucketing import told
 from mmalign.training.dataset import collate
 from mmalign.training.drawing import Drawer
 from mmalign.training.encoder import Encoder
+from mmalign.training.films import frames_of
 from mmalign.training.fixed_draws import CachedReference, gone
 from mmalign.training.loop import Run
 from mmalign.training.optimizer import Apart

@@ -1,4 +1,4 @@
-"""Rows whose pictures the model draws itself: drawn, scored, put in order and encoded, each under a key that follows from how it is made.
+"""Rows whose pictures or clips the model draws: drawn, scored, put in order and encoded, each under a key that follows from how it is made.
 
 What is drawn for a row depends on the run's seed and the row's position in the stream alone, so that neither the number of processes nor
 a resume changes it.
@@ -15,12 +15,15 @@ from tqdm.auto import tqdm
 
 from mmalign.candidates import Label, best_and_worst, ranked, scored, weighted
 from mmalign.config import OnlineConfig
+from mmalign.config.generate import FPS
+from mmalign.data.apng import apng
 from mmalign.data.cache import TensorCache
 from mmalign.data.digest import digest
 from mmalign.data.fingerprint import fingerprint
 from mmalign.data.schema import Example
 from mmalign.diffusion.draw import eight_bits
 from mmalign.errors import UserError
+from mmalign.images import ImageSource
 from mmalign.objective import Objective
 from mmalign.training.dataset import Row
 from mmalign.training.encoder import Encoder
@@ -102,22 +105,38 @@ class Drawer:
 
     def _made(self, keys: Sequence[str], requests: Sequence[Request]) -> dict[str, dict[str, Tensor]]:
         """The entries of a part: of each row what was drawn and how it was judged, and the pictures that are kept, encoded."""
+        # clips take the memory of a hundred pictures: those of one row are in it at a time
+        size = len(requests) if self.encoder.frames is None else 1
+        entries: dict[str, dict[str, Tensor]] = {}
+        for start in range(0, len(requests), size):
+            entries |= self._made_together(keys[start : start + size], requests[start : start + size])
+        return entries
+
+    def _made_together(self, keys: Sequence[str], requests: Sequence[Request]) -> dict[str, dict[str, Tensor]]:
         pictures = self._pictures(requests)
         entries, kept = {}, []
         for key, request, group in zip(keys, requests, pictures, strict=True):
             record = self._judged(request.prompt, group)
-            images = tuple(Image.fromarray(group[place].permute(1, 2, 0).numpy()) for place in record["order"])
+            images = tuple(self._source(group[place]) for place in record["order"])
             kept.append((self._row(request, key, record, alone=True), Example(request.prompt, images)))
             entries[key] = record
         return entries | self.encoder.images(kept)
 
+    def _source(self, picture: Tensor) -> ImageSource:
+        """A picture (3, H, W) uint8 as what the encoder reads; a clip (F, 3, H, W) as a file at the pace that it is read with."""
+        if picture.ndim == 3:
+            return Image.fromarray(picture.permute(1, 2, 0).numpy())
+        frames = [Image.fromarray(frame.permute(1, 2, 0).numpy()) for frame in picture]
+        return apng(frames, self.encoder.config.fps or FPS, level=1)
+
     def _pictures(self, requests: Sequence[Request]) -> Tensor:
-        """Pictures (rows, draws, 3, H, W) uint8: what is scored and trained on has the eight bits of a file."""
+        """Pictures (rows, draws, 3, H, W), or clips (rows, draws, F, 3, H, W), uint8: what is scored and trained on has eight bits."""
         draws, side = self.online.draws, self.encoder.resolution
         prompts = [request.prompt for request in requests for _ in range(draws)]
         seeds = [derived_seed(self.seed, "online", request.position, draw) for request in requests for draw in range(draws)]
         call: dict[str, Any] = {key: getattr(self.online, key) for key in ("batch_size", "num_inference_steps", "guidance_scale")}
-        drawn = self.encoder.family.sample(prompts, seeds, height=side, width=side, **call)
+        size = self.encoder.family.sized(side, side, self.encoder.frames)
+        drawn = self.encoder.family.sample(prompts, seeds, **size, **call)
         if not drawn.isfinite().all():
             prompt = prompts[int((~drawn.isfinite()).flatten(1).any(1).nonzero()[0])]
             raise UserError(f"the model drew a picture that is not a number for the prompt {prompt!r}; lower train.learning_rate")
@@ -127,7 +146,7 @@ class Drawer:
         """Of a row's pictures: scores (draws, number of rewards), the places kept, best first, their labels, and whether they count."""
         if self.online.keep == "opponent":
             return {"rewards": torch.empty(1, 0), "order": torch.zeros(1, dtype=torch.long), "counts": torch.tensor(True)}
-        rewards = scored(pictures, prompt, self.labels).cpu()
+        rewards = scored(pictures, prompt, self.labels, self.online.judged_frames).cpu()
         choose = ranked if self.online.keep == "ranking" else best_and_worst
         order = choose(rewards, self.labels, self.online.min_gap)
         places = torch.tensor(order or (0, 1))

@@ -26,12 +26,19 @@ class Validation:
     Args:
         run, family, config: of the run.
         shown: gives the embeddings of the users to draw for, None for nobody: a column each, and a row for each prompt; None = no users.
+        frames: of the clips that are trained on; None where they are pictures.
     """
 
     def __init__(
-        self, run: Run, family: DiffusionFamily, config: ValidationConfig, shown: Callable[[], Mapping[str, Tensor | None]] | None = None
+        self,
+        run: Run,
+        family: DiffusionFamily,
+        config: ValidationConfig,
+        shown: Callable[[], Mapping[str, Tensor | None]] | None = None,
+        frames: int | None = None,
     ):
         self.run, self.family, self.config, self.shown = run, family, config, shown
+        self.size = family.sized(**{**config.size, "frames": config.frames or frames})
 
     def __call__(self, step: int) -> None:
         config, accelerator = self.config, self.run.accelerator
@@ -52,7 +59,7 @@ class Validation:
         """A picture of each prompt, from the same noise every time; of a clip, a strip of its frames."""
         seeds = range(self.config.seed, self.config.seed + len(self.config.prompts))
         strength = {name: getattr(self.config, name) for name in ("num_inference_steps", "guidance_scale")}
-        return strips(self.family.sample(self.config.prompts, list(seeds), **strength, **call))
+        return strips(self.family.sample(self.config.prompts, list(seeds), **strength, **self.size, **call))
 
     def _for(self, user: Tensor | None) -> dict[str, Any]:
         """What the pipeline is called with beside the prompts, to draw for a user."""
