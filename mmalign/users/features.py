@@ -109,10 +109,13 @@ class Features:
             UserError: somebody has made no choice, a choice is no pair, or a picture cannot be read.
         """
         check_people(people)
-        parts = (self._of(_sides(people[start : start + PEOPLE], start)) for start in range(0, len(people), PEOPLE))
+        prompts: list[str] = []
+        parts = (self._of(_sides(people[start : start + PEOPLE], start, prompts)) for start in range(0, len(people), PEOPLE))
         made = torch.cat([part if ready is None else ready(part) for part in parts])
         users = torch.repeat_interleave(torch.tensor([len(person) for person in people]))
-        return Choices.of(users, made[::2], made[1::2])
+        numbers: dict[object, int] = {}
+        told = [numbers.setdefault(prompt or place, len(numbers)) for place, prompt in enumerate(prompts)]  # no prompt is one of its own
+        return Choices.of(users, made[::2], made[1::2], torch.tensor(told))
 
     def _key(self, picture: Image.Image) -> str:
         return digest(self._told, list(picture.size), picture.tobytes())
@@ -131,11 +134,12 @@ class Features:
         self._cache.put({key: {"feature": feature} for key, feature in zip(pictures, made.cpu(), strict=True)})
 
 
-def _sides(people: Sequence[Person], start: int) -> Iterator[tuple[ImageSource, str]]:
-    """All pictures of all choices, the chosen one before the other; ``start``: the number of the first person."""
+def _sides(people: Sequence[Person], start: int, prompts: list[str]) -> Iterator[tuple[ImageSource, str]]:
+    """All pictures of all choices, the chosen one before the other; ``start``: the number of the first person. Adds to the prompts."""
     for place, person in enumerate(people, start):
         for example in person:
             check_choice(example, place)
+            prompts.append(example.prompt)
             yield from ((image, example.origin) for image in example.images)
 
 

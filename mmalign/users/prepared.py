@@ -44,4 +44,4 @@ class Prepared(nn.Module):
     def choices(self, choices: Choices) -> Choices:
         """Choices whose features are made ready; those that are not there are zeros."""
         sides = (self(side) * choices.there[..., None] for side in (choices.chosen, choices.rejected))
-        return Choices(*sides, choices.there)
+        return Choices(*sides, choices.there, choices.prompts)

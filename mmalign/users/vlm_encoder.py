@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,11 @@ class VlmEncoder(UserEncoder):
         return torch.cat([self._written([self.interview(choices) for choices in part]) for part in parts])
 
     def identity(self) -> str:
+        return self._identity
+
+    @cached_property
+    def _identity(self) -> str:
+        """Found once: all weights are read, which are frozen."""
         return digest(self.kind, fingerprint([self.family.model]), list(WORDS), self.max_new_tokens, self.options)
 
     def said(self) -> dict[str, Any]:
@@ -94,7 +100,7 @@ def last_states(model: nn.Module) -> Iterator[list[Tensor]]:
     """Within it, while the model generates, the list has one tensor (B, layers + 1, W): of each row the hidden states of the last step
     before its turn ended. Those of other steps and places are let go at once."""
     ends = model.generation_config.eos_token_id
-    stops = torch.tensor(ends if isinstance(ends, list) else [ends])
+    stops = torch.tensor(ends if isinstance(ends, list) else [ends] if ends is not None else [], dtype=torch.int64)
     states: list[Tensor] = []
     over = torch.zeros(1, dtype=torch.bool)
 

@@ -67,8 +67,11 @@ def test_what_was_made_is_kept_by_model_and_pixels(scorers, tmp_path, monkeypatc
 
 def test_choices_keep_people_and_sides_apart(scorers):
     made, few = Features(scorers["shapes_clip"], "embedding"), pictures(6)
-    people = [[Example("x", (few[0], few[1]))], [Example("x", (few[2], few[3])), Example("x", (few[4], few[5]))]]
+    people = [[Example("x", (few[0], few[1]))], [Example("x", (few[2], few[3])), Example("y", (few[4], few[5]))]]
     found, rows = made.choices(people), made.of(few)
+    assert found.prompts[found.there].tolist() == [0, 0, 1]
+    unsaid = made.choices([[Example("", (few[0], few[1])), Example("", (few[2], few[3]))]])
+    assert unsaid.prompts[0, 0] != unsaid.prompts[0, 1]
     assert found.there.tolist() == [[True, False], [True, True]]
     assert torch.equal(found.chosen[found.there], rows[[0, 2, 4]])
     assert torch.equal(found.rejected[found.there], rows[[1, 3, 5]])

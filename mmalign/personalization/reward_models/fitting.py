@@ -2,6 +2,7 @@
 
 import torch
 
+from mmalign.errors import UserError
 from mmalign.personalization.reward_models.choices import Choices
 from mmalign.personalization.reward_models.model import UserRewardModel
 
@@ -27,7 +28,7 @@ def fit(
             None = it sees all that it has to tell, as published.
 
     Raises:
-        FloatingPointError: the loss is not a finite number.
+        UserError: the loss is not a finite number.
     """
     draw = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay)
@@ -39,7 +40,7 @@ def fit(
             context, asked = asked.drawn(shots, draw)
         loss = model.loss(asked, users, torch.randn(len(users), model.width, generator=draw), context)
         if not loss.isfinite():
-            raise FloatingPointError(f"the loss is {loss.item()} at step {step}; lower the rate")
+            raise UserError(f"the loss of {type(model).__name__} is {loss.item()} at step {step}; lower the rate")
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

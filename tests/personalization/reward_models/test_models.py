@@ -179,6 +179,37 @@ def test_some_choices_are_drawn_and_others_of_the_same_user_are_told():
         assert (few.rejected == -few.chosen).all()
 
 
+def test_what_is_told_is_under_other_prompts_than_what_is_shown():
+    """Four prompts with three choices each, two with four each, one with three, and six choices under prompts of their own."""
+    prompts = [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, *[0] * 4, *[1] * 4, 7, 7, 7, *range(6)]
+    users = torch.tensor([0] * 12 + [1] * 8 + [2] * 3 + [3] * 6)
+    number = torch.arange(29.0)[:, None]
+    there = Choices.of(users, number, -number, torch.tensor(prompts))
+    counts = set()
+    for seed in range(30):
+        few, rest = there.drawn(5, torch.Generator().manual_seed(seed))
+        shown, told = ([set(part.chosen[user, part.there[user], 0].int().tolist()) for user in range(4)] for part in (few, rest))
+        for user in (0, 1, 3):
+            assert 1 <= len(shown[user]) <= 5
+            of_shown, of_told = ({prompts[place] for place in own} for own in (shown[user], told[user]))
+            assert of_told == set(there.prompts[user, there.there[user]].tolist()) - of_shown != set()
+            assert sum(prompts[place] in of_told for place in range(29) if users[place] == user) == len(told[user])
+        assert (shown[2] | told[2], len(shown[2] & told[2])) == ({20, 21, 22}, 0)
+        counts.add(len(shown[3]))
+    assert counts == {1, 2, 3, 4, 5}
+
+
+def test_prompts_that_all_differ_are_as_none_that_are_known():
+    users = torch.tensor([0] * 6 + [1] * 2 + [2])
+    number = torch.arange(9.0)[:, None]
+    without, known = Choices.of(users, number, -number), Choices.of(users, number, -number, torch.arange(9))
+    for seed in range(20):
+        pairs = zip(*(one.drawn(4, torch.Generator().manual_seed(seed)) for one in (without, known)), strict=True)
+        for plain, told in pairs:
+            assert torch.equal(plain.there, told.there)
+            assert torch.equal(plain.chosen, told.chosen)
+
+
 def test_a_choice_against_a_strong_prior_still_finds_the_mode():
     """r = 20 z, the prior's mean is -1: one step of Newton's method would go to 19, the next back to -1, and so on without end."""
     model = Laplace(1, latent=1)
