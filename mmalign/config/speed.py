@@ -21,6 +21,8 @@ class SpeedConfig(Section):
     recompute: float = Field(
         1.0, gt=0, le=1, description="share of the blocks whose activations are recomputed, where train.gradient_checkpointing is on"
     )
-    shard: bool = Field(
-        False, description="several processes: split weights, gradients and optimizer state among them (FSDP2); false = each has all"
+    shard: bool | Literal["node"] = Field(
+        False,
+        description="several processes: split weights, gradients and optimizer state among all of them (FSDP2), or, node, among those of "
+        "a machine, each of which has all (HSDP); false = each process has all",
     )

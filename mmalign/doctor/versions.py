@@ -37,7 +37,7 @@ NEEDED = (
     "tyro",
 )
 """Those that mmalign does not run without."""
-OPTIONAL = {"gradio": "app", "av": "video"}
+OPTIONAL = {"gradio": "app", "av": "video", "deepspeed": "deepspeed"}
 """Those that a part of it needs, with the extra that installs them; those whose working is tried are not among them."""
 IMPORTED = ("torch", "diffusers", "transformers", "peft", "accelerate")
 """Those that are imported to see whether they can be: the others fail seldom."""

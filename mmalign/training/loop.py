@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,9 +24,12 @@ from mmalign.training.log import RunLog
 from mmalign.training.metrics import Monitor, Reading, step_metrics
 from mmalign.training.optimizer import Apart, effective_learning_rate, make_ema, make_optimizer, make_scheduler
 from mmalign.training.order import BatchPlan, generator
-from mmalign.training.sharded import SHARDS, Shards, is_sharded, whole
+from mmalign.training.sharded import SHARDS, Shards, is_sharded
+from mmalign.training.stepping import Accelerated, Stepping
 from mmalign.training.trained import Trained, parameters
 from mmalign.training.windows import report, unfinished_logged
+from mmalign.training.zero import asked
+from mmalign.training.zero_stepping import ZeroStepping
 
 WEIGHT = "weight"  # mean weight of the rows, among a step's sums
 
@@ -71,9 +74,19 @@ class Run:
         optimizer = make_optimizer(self.parameters, self.config, self.learning_rate, self.apart)
         self.scheduler = make_scheduler(optimizer, self.config)
         self.ema = make_ema(self.parameters, self.config)
-        self.optimizer = self.accelerator.prepare(optimizer)
-        if not self.sharded:
-            self.policy.module = self.accelerator.prepare(self.policy.module)
+        self.stepping = self._stepping(optimizer)
+        self.optimizer, self.policy.module = self.stepping.optimizer, self.stepping.module
+
+    def _stepping(self, optimizer: torch.optim.Optimizer) -> Stepping:
+        """By DeepSpeed where it was launched for several processes. Raises UserError where the run does not go with it."""
+        zero = asked()
+        if zero is None or self.accelerator.num_processes == 1:
+            return Accelerated(self.accelerator, self.policy.module, optimizer, self.parameters, self.sharded)
+        if self.sharded:
+            raise UserError("speed.shard splits the model already, and more than DeepSpeed would; launch with torchrun, or set it to false")
+        if not isinstance(self.policy, Policy) or self.objective.normalized:
+            raise UserError("reward scorers are not trained with DeepSpeed, which has little to split there; launch with torchrun")
+        return ZeroStepping(self.policy.module, optimizer, zero, self.config, self.plan.batch_size, self.plan.accumulation)
 
     def watch_by(self, config: GuardConfig) -> None:
         """Starts the guard of the configuration, before anything is trained or put back."""
@@ -226,24 +239,21 @@ def afresh(stream: Iterator[Any], batches: Callable[[int], Iterator[Any]], step:
 
 def train_step(run: Run, batches: Iterator[Any]) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     """One optimizer step over its micro-batches: the mean of their metrics, and where their rows came from."""
-    accumulation, accelerator = run.plan.accumulation, run.accelerator
+    accumulation, stepping = run.plan.accumulation, run.stepping
     total: dict[str, torch.Tensor] = {}
     origins: tuple[str, ...] = ()
     for micro in range(accumulation):
         batch = next(batches)
         origins += batch.origins
-        inputs = run.policy.prepare(batch.to(accelerator.device), [generator(run.plan.seed, "draw", p) for p in batch.positions])
-        last = micro == accumulation - 1
-        with nullcontext() if last else accelerator.no_sync(run.policy.module):
+        inputs = run.policy.prepare(batch.to(run.accelerator.device), [generator(run.plan.seed, "draw", p) for p in batch.positions])
+        with stepping.part(last=micro == accumulation - 1):
             output = run.objective(run.policy, inputs)
             weights = batch.weights.to(output.loss.device)
-            accelerator.backward((output.loss * weights).mean() / accumulation)
+            stepping.backward((output.loss * weights).mean() / accumulation)
         for name, value in {**step_metrics(output, weights, run.denoising), WEIGHT: weights.mean()}.items():
             total[name] = total.get(name, 0) + value / accumulation
     normalize(run, total)
-    total["grad_norm"] = whole(accelerator.clip_grad_norm_(run.parameters, run.config.max_grad_norm or float("inf"))).detach()
-    run.optimizer.step()
-    run.optimizer.zero_grad(set_to_none=True)
+    total["grad_norm"] = stepping.step(run.config.max_grad_norm)
     if run.optimizer.step_was_skipped:
         # fp16's loss scale overflowed and was halved, as it should be: nothing moved
         total["grad_norm"] = torch.zeros_like(total["grad_norm"])

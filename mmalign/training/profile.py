@@ -85,8 +85,8 @@ def watched(run: Run, watch: Stopwatch) -> Iterator[Callable[[Iterator[Any]], It
     """Inside it, what the parts of a run do is clocked; gives what clocks a stream of batches. Afterwards nothing of it is left."""
     calls = {
         PREPARE: [(run.policy, "prepare")],
-        BACKWARD: [(run.accelerator, "backward")],
-        OPTIMIZER: [(run.accelerator, "clip_grad_norm_"), (run.optimizer, "step"), (run.optimizer, "zero_grad"), (run.ema, "step")],
+        BACKWARD: [(run.stepping, "backward")],
+        OPTIMIZER: [(run.stepping, "step"), (run.ema, "step")],
         LOGGING: [(run.monitor, "push")],
     }
     with ExitStack() as changes:

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from accelerate.utils import GradientAccumulationPlugin, ProjectConfiguration
 
 from mmalign.config import ResponseRunConfig, RunConfig, ScorerRunConfig, TrainConfig, TrainingConfig, save_resolved
 from mmalign.errors import UserError
-from mmalign.training import card, checkpoint, diffusion, profile, responses, scorer, summary
+from mmalign.training import card, checkpoint, diffusion, profile, responses, scorer, summary, zero
 from mmalign.training.guard_actions import ensure_way_back
 from mmalign.training.loader import read_ahead
 from mmalign.training.log import RunLog
@@ -51,10 +51,12 @@ def train(config: TrainingConfig, dry_run: bool = False, **given: Any) -> Path:
     rows = rows_per_step(config.train, accelerator) if dry_run else None
     with KINDS[type(config)](config, accelerator, output_dir, rows, **given) as parts:
         summary.announce(parts, print if accelerator.is_main_process else None)
-        if dry_run:
-            summary.dry_run(parts, batches(parts, parts.run.step))
-        else:
-            carry_out(parts, output_dir)
+        with closing(parts.run.stepping):
+            if dry_run:
+                summary.dry_run(parts, batches(parts, parts.run.step))
+            else:
+                carry_out(parts, output_dir)
+    accelerator.end_training()
     return output_dir
 
 
@@ -75,7 +77,8 @@ def profiled(config: TrainingConfig, trace: Path | None = None, **given: Any) ->
     accelerator = make_accelerator(config.train, output_dir)
     with KINDS[type(config)](config, accelerator, output_dir, rows_per_step(config.train, accelerator), **given) as parts:
         summary.announce(parts, print if accelerator.is_main_process else None)
-        profile.profile(parts.run, batches(parts, 0), print if accelerator.is_main_process else lambda text: None, trace)
+        with closing(parts.run.stepping):
+            profile.profile(parts.run, batches(parts, 0), print if accelerator.is_main_process else lambda text: None, trace)
 
 
 def carry_out(parts: Parts, output_dir: Path) -> None:
@@ -96,7 +99,6 @@ def carry_out(parts: Parts, output_dir: Path) -> None:
     with gathered(run.trainable.module, accelerator.is_main_process):
         if accelerator.is_main_process:
             write_result(parts, output_dir)
-    accelerator.end_training()
 
 
 def make_accelerator(config: TrainConfig, output_dir: Path) -> Accelerator:
@@ -111,13 +113,14 @@ def make_accelerator(config: TrainConfig, output_dir: Path) -> Accelerator:
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     # without a GPU, accelerate joins launched processes only when told that it is on the CPU
     alone = launched > 1 and not torch.accelerator.is_available()
-    accelerator = Accelerator(
-        mixed_precision=config.mixed_precision,
-        cpu=alone,
-        log_with=None if config.report_to == "none" else config.report_to,
-        project_config=ProjectConfiguration(project_dir=str(output_dir), logging_dir=str(output_dir)),
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
-    )
+    with zero.hidden():
+        accelerator = Accelerator(
+            mixed_precision=config.mixed_precision,
+            cpu=alone,
+            log_with=None if config.report_to == "none" else config.report_to,
+            project_config=ProjectConfiguration(project_dir=str(output_dir), logging_dir=str(output_dir)),
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        )
     if accelerator.num_processes != launched:
         raise UserError(f"{launched} processes were launched but accelerate sees {accelerator.num_processes}; start them with torchrun")
     if config.mixed_precision == "fp16" and accelerator.device.type == "cpu":
@@ -129,18 +132,18 @@ def check_launcher() -> None:
     """Looks at what accelerate's launcher has left in the environment.
 
     Raises:
-        UserError: it was told to split the model in its own way, which would not be what is saved and averaged here; or to start several
-            processes, of which it starts one on a CPU.
+        UserError: it was told to split the model in a way that runs do not go; or to start several processes, of which it starts one on
+            a CPU.
     """
     started = any(f"{name}SIZE" in os.environ for name in ("WORLD_", "PMI_", "OMPI_COMM_WORLD_", "MV2_COMM_WORLD_"))
     if "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_ADDR" in os.environ and not started:
         raise UserError(
             "accelerate launch was asked for several processes and has started one; use torchrun --nproc_per_node N -m mmalign train"
         )
-    for name, variable in (("DeepSpeed", "ACCELERATE_USE_DEEPSPEED"), ("FSDP", "ACCELERATE_USE_FSDP")):
-        if os.environ.get(variable, "false").lower() in ("true", "1"):
-            remedy = "launch with torchrun, or with accelerate's plain multi-GPU, and set speed.shard true to split the model"
-            raise UserError(f"accelerate is configured for {name}, which runs of mmalign do not use; {remedy}")
+    zero.asked()
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() in ("true", "1"):
+        remedy = "launch with torchrun, or with accelerate's plain multi-GPU, and set speed.shard true to split the model"
+        raise UserError(f"accelerate is configured for FSDP in its own way, which would not be what is saved and averaged here; {remedy}")
 
 
 def prepare_output(config: TrainingConfig, output_dir: Path, accelerator: Accelerator) -> None:

@@ -4,6 +4,7 @@ A process holds its part of everything, and the whole weights of one block at a 
 in every process. Checkpoints hold the parts as they are, and are put together for any number of processes, one among them.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,14 +27,39 @@ SHARDS = "shards"
 """The folder in a checkpoint that holds the parts."""
 
 
-def shard(module: nn.Module) -> None:
-    """Splits a denoiser among all processes, block by block; with one process it stays whole."""
+def shard(module: nn.Module, within_node: bool = False) -> None:
+    """Splits a denoiser among all processes, block by block; with one process it stays whole.
+
+    Args:
+        within_node: each machine holds all of it, split among its own processes: less is sent between machines (HSDP).
+
+    Raises:
+        UserError: machines have not as many processes each.
+    """
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return
-    mesh = init_device_mesh(next(module.parameters()).device.type, (dist.get_world_size(),))
+    world = dist.get_world_size()
+    each = processes_of_a_machine(world) if within_node else world
+    shape, names = ((world,), ("split",)) if each == world else ((world // each, each), ("copies", "split"))
+    mesh = init_device_mesh(next(module.parameters()).device.type, shape, mesh_dim_names=names)
     for block in blocks(module):
         fully_shard(block, mesh=mesh)
     fully_shard(module, mesh=mesh)
+
+
+def processes_of_a_machine(world: int) -> int:
+    """How many of so many processes this machine has, as the launcher says. Raises UserError where others must have another number."""
+    each = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    if world % each:
+        raise UserError(f"speed.shard node needs as many processes on every machine, and here are {each} of {world}; set it to true")
+    return each
+
+
+@contextmanager
+def micro_batch(module: nn.Module, last: bool) -> Iterator[None]:
+    """Around a micro-batch. Gradients are sent within machines after each one, between machines after the last one of a step alone."""
+    module.set_requires_all_reduce(last)
+    yield
 
 
 def blocks(module: nn.Module) -> list[nn.Module]:
