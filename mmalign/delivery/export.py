@@ -13,9 +13,11 @@ from torch import Tensor
 
 from mmalign.delivery import comfyui, kohya
 from mmalign.delivery.averaged import copy_card, newest, save_averaged
-from mmalign.delivery.lora import read_lora
+from mmalign.delivery.lora import Lora, read_lora, read_peft
 from mmalign.delivery.merged import save_merged
-from mmalign.delivery.result import Result, find_result, outline_of
+from mmalign.delivery.readers import OF_DIFFERENCES, READ_BY, readers_of
+from mmalign.delivery.result import Base, Result, find_result, outline_of
+from mmalign.diffusion.adapters import PEFT_WEIGHTS
 from mmalign.diffusion.aligned import LORA_FILE
 from mmalign.errors import UserError
 from mmalign.files import write_whole
@@ -39,14 +41,32 @@ def export(folder: str | Path, form: str, out: str | Path | None = None, dtype: 
     return FORMS[form](result, None if out is None else Path(out).expanduser(), dtype)
 
 
+def read_by(place: Path) -> str | None:
+    """Which programs read a file that was exported; None of a folder, which is diffusers' own."""
+    if not place.is_file():
+        return None
+    with safe_open(place, "pt") as file:
+        return (file.metadata() or {}).get(READ_BY)
+
+
 def _kohya(result: Result, out: Path | None, dtype: str | None) -> Path:
-    lora, base = read_lora(result.lora), outline_of(result.base)
-    return _write(result, out, "kohya", kohya.tensors(lora, base), kohya.metadata(lora, base, result), dtype)
+    lora, base = _opened(result)
+    made, readers = kohya.tensors(lora, base), readers_of("kohya", base.pipeline)
+    return _write(result, out, "kohya", made, kohya.metadata(lora, base, result) | {READ_BY: readers}, dtype)
 
 
 def _comfyui(result: Result, out: Path | None, dtype: str | None) -> Path:
-    lora, base = read_lora(result.lora), outline_of(result.base)
-    return _write(result, out, "comfyui", comfyui.tensors(lora, base, result), kohya.metadata(lora, base, result), dtype)
+    lora, base = _opened(result)
+    made = comfyui.tensors(lora, base, result)
+    readers = OF_DIFFERENCES if lora.has_magnitudes else readers_of("comfyui", base.pipeline)
+    return _write(result, out, "comfyui", made, kohya.metadata(lora, base, result) | {READ_BY: readers}, dtype)
+
+
+def _opened(result: Result) -> tuple[Lora, Base]:
+    base = outline_of(result.base)
+    if (result.folder / PEFT_WEIGHTS).is_file():
+        return read_peft(result.folder, base.denoiser_name), base
+    return read_lora(result.lora), base
 
 
 def _write(result: Result, out: Path | None, form: str, tensors: dict[str, Tensor], said: dict[str, str], dtype: str | None) -> Path:

@@ -10,6 +10,7 @@ from mmalign import __version__
 from mmalign.delivery.fused import fused
 from mmalign.delivery.lora import Layer, Lora
 from mmalign.delivery.places import place_of
+from mmalign.delivery.readers import readers_of
 from mmalign.delivery.result import Base, Result
 from mmalign.errors import UserError
 
@@ -17,12 +18,22 @@ PREFIX = "lora_unet_"
 """Of the denoiser's tensors, also where it is a transformer."""
 
 VERSIONS = {"StableDiffusionXLPipeline": "sdxl_base_v1-0", "FluxPipeline": "flux1"}
+STABILITY = "https://github.com/Stability-AI/generative-models"
 ARCHITECTURES = {
-    "StableDiffusionXLPipeline": "stable-diffusion-xl-v1-base",
-    "StableDiffusion3Pipeline": "stable-diffusion-3",
-    "FluxPipeline": "flux-1",
+    "StableDiffusionXLPipeline": ("stable-diffusion-xl-v1-base", STABILITY),
+    "StableDiffusion3Pipeline": ("stable-diffusion-3", STABILITY),
+    "FluxPipeline": ("flux-1", "https://github.com/black-forest-labs/flux"),
+    "QwenImagePipeline": ("Qwen-Image", "https://github.com/QwenLM/Qwen-Image"),
+    "WanPipeline": ("wan2.1", "https://github.com/Wan-Video/Wan2.1"),
+    "PixArtSigmaPipeline": ("pixart-sigma", "https://github.com/PixArt-alpha/PixArt-sigma"),
 }
-MODULES = {"StableDiffusion3Pipeline": "networks.lora_sd3", "FluxPipeline": "networks.lora_flux"}
+"""Names and code by which the keys of Stability's model specification tell models apart, as sd-scripts and musubi-tuner write them."""
+MODULES = {
+    "StableDiffusion3Pipeline": "networks.lora_sd3",
+    "FluxPipeline": "networks.lora_flux",
+    "QwenImagePipeline": "networks.lora_qwen_image",
+    "WanPipeline": "networks.lora_wan",
+}
 SD2_WIDTH = 1024  # of the text embeddings that the UNet takes
 
 
@@ -52,8 +63,10 @@ def tensors(lora: Lora, base: Base) -> dict[str, Tensor]:
     columns, or by rows without the update, where peft norms by rows with it. None of them would draw what was trained.
 
     Raises:
-        UserError: it is a DoRA, a layer has no equal in the published layout, or one there holds several that differ.
+        UserError: it is a DoRA, no program of kohya's has such a model, a layer has no equal in the published layout, or one there holds
+            several that differ.
     """
+    readers_of("kohya", base.pipeline)
     if lora.has_magnitudes:
         raise UserError("kohya's names hold no DoRA that any loader reads as it was trained; export comfyui, which is exact, or merged")
     modules, made = base.layers, {}
@@ -74,14 +87,15 @@ def _parts(layer: Layer) -> dict[str, Tensor]:
 def metadata(lora: Lora, base: Base, result: Result) -> dict[str, str]:
     """What the header says: the keys that sd-scripts and the user interfaces show and sort by."""
     config, known = base.denoiser.config, result.config
+    architecture, code = ARCHITECTURES.get(base.pipeline) or (_stable_diffusion(config)[1], STABILITY)
     said: dict[str, Any] = {
         "ss_network_module": MODULES.get(base.pipeline, "networks.lora"),
         "ss_network_dim": lora.rank,
         "ss_network_alpha": f"{lora.alpha:g}",
         "ss_output_name": result.folder.resolve().name,
         "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": f"{ARCHITECTURES.get(base.pipeline, _stable_diffusion(config)[1])}/lora",
-        "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
+        "modelspec.architecture": f"{architecture}/lora",
+        "modelspec.implementation": code,
         "modelspec.title": result.folder.resolve().name,
         "mmalign_version": __version__,
     }

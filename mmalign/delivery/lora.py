@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
+from mmalign.diffusion.adapters import PEFT_CONFIG, PEFT_WEIGHTS, PREFIX
 from mmalign.errors import UserError
 
 METADATA_KEY = "lora_adapter_metadata"
@@ -104,6 +106,23 @@ def _layers(whose: str, found: Mapping[str, dict[str, Tensor]], said: Mapping[st
 def _in_clip(path: str) -> str:
     """A layer's path in a CLIP text encoder as all loaders have it; transformers 5 leaves the beginning out of some."""
     return path if path.startswith(TEXT_MODEL) else f"{TEXT_MODEL}{path}"
+
+
+def read_peft(folder: Path, denoiser_name: str) -> Lora:
+    """Reads an adapter in peft's own format, which holds nothing but the denoiser's layers.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        tensors, said = load_file(folder / PEFT_WEIGHTS), json.loads((folder / PEFT_CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UserError(f"the adapter in {folder} cannot be read ({error}); give a folder that peft saved") from error
+    found: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        layer, part = _split(name.removeprefix(PREFIX), folder / PEFT_WEIGHTS)
+        found.setdefault(layer, {})[part] = tensor
+    return Lora(denoiser_name, _layers(denoiser_name, found, {f"{denoiser_name}.{key}": value for key, value in said.items()}))
 
 
 def _split(name: str, path: Path) -> tuple[str, str]:

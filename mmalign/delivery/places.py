@@ -1,8 +1,8 @@
 """Where a layer of a diffusers denoiser is in the layout that the model was published in.
 
 kohya's sd-scripts, ComfyUI and the others that grew around the published checkpoints name a LoRA's tensors after these layouts. The names
-here were written down from diffusers' converters and from the key maps of ComfyUI (``comfy/utils.py``) and sd-scripts
-(``library/sdxl_model_util.py``, ``networks/lora_sd3.py``, ``networks/lora_flux.py``).
+here were written down from diffusers' converters and from the key maps of ComfyUI (``comfy/utils.py``), sd-scripts
+(``library/sdxl_model_util.py``, ``networks/lora_sd3.py``, ``networks/lora_flux.py``) and musubi-tuner (``networks/lora_wan.py``).
 """
 
 import re
@@ -41,7 +41,7 @@ Layout = Callable[[str, Any], Place | None]
 
 
 def same(path: str, config: Any) -> Place:
-    """Stable Diffusion 1 and 2: sd-scripts trains diffusers' own UNet, and all others know its names."""
+    """Stable Diffusion 1 and 2, whose layers sd-scripts names as diffusers does; and Qwen-Image, which was published in diffusers' form."""
     return Place(path, (path,))
 
 
@@ -100,6 +100,33 @@ FLUX_TOGETHER = {
     "txt_attn.qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
 }
 FLUX_SINGLE_TOGETHER = {"linear1": ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp")}
+PIXART_OUTER = {"proj_out": "final_layer.linear", "adaln_single.linear": "t_block.1", "pos_embed.proj": "x_embedder.proj"}
+PIXART_ALONE = {
+    "attn1.to_out.0": "attn.proj",
+    "attn2.to_q": "cross_attn.q_linear",
+    "attn2.to_out.0": "cross_attn.proj",
+    "ff.net.0.proj": "mlp.fc1",
+    "ff.net.2": "mlp.fc2",
+}
+PIXART_TOGETHER = {
+    "attn.qkv": ("attn1.to_q", "attn1.to_k", "attn1.to_v"),
+    "cross_attn.kv_linear": ("attn2.to_k", "attn2.to_v"),
+}
+WAN_OUTER = {
+    "condition_embedder.time_embedder.linear_1": "time_embedding.0",
+    "condition_embedder.time_embedder.linear_2": "time_embedding.2",
+    "condition_embedder.time_proj": "time_projection.1",
+    "condition_embedder.text_embedder.linear_1": "text_embedding.0",
+    "condition_embedder.text_embedder.linear_2": "text_embedding.2",
+    "proj_out": "head.head",
+}
+WAN_ALONE = {
+    **{f"{own}.to_{part}": f"{theirs}.{part}" for own, theirs in (("attn1", "self_attn"), ("attn2", "cross_attn")) for part in "qkv"},
+    "attn1.to_out.0": "self_attn.o",
+    "attn2.to_out.0": "cross_attn.o",
+    "ffn.net.0.proj": "ffn.0",
+    "ffn.net.2": "ffn.2",
+}
 
 
 def sd3(path: str, config: Any) -> Place | None:
@@ -112,6 +139,18 @@ def flux(path: str, config: Any) -> Place | None:
     return _in_numbered(path, "transformer_blocks", "double_blocks", FLUX_ALONE, FLUX_TOGETHER) or _in_numbered(
         path, "single_transformer_blocks", "single_blocks", {"proj_out": "linear2"}, FLUX_SINGLE_TOGETHER
     )
+
+
+def pixart(path: str, config: Any) -> Place | None:
+    """PixArt-Sigma: queries, keys and values of a picture are one layer, keys and values of its text another."""
+    if path in PIXART_OUTER:
+        return Place(PIXART_OUTER[path], (path,))
+    return _in_numbered(path, "transformer_blocks", "blocks", PIXART_ALONE, PIXART_TOGETHER)
+
+
+def wan(path: str, config: Any) -> Place | None:
+    """Wan 2: the layers of diffusers' model, each with a name of its own."""
+    return Place(WAN_OUTER[path], (path,)) if path in WAN_OUTER else _in_numbered(path, "blocks", "blocks", WAN_ALONE, {})
 
 
 def _in_numbered(path: str, blocks: str, published: str, alone: Mapping[str, str], together: Mapping[str, tuple[str, ...]]) -> Place | None:
@@ -131,6 +170,9 @@ LAYOUTS: dict[str, Layout] = {
     "StableDiffusionXLPipeline": sgm,
     "StableDiffusion3Pipeline": sd3,
     "FluxPipeline": flux,
+    "PixArtSigmaPipeline": pixart,
+    "QwenImagePipeline": same,
+    "WanPipeline": wan,
 }
 """By the class of the pipeline."""
 
@@ -138,11 +180,12 @@ LAYOUTS: dict[str, Layout] = {
 def place_of(path: str, pipeline: str, config: Any) -> Place:
     """Where a layer is in the published layout.
 
+    Args:
+        pipeline: one of ``LAYOUTS``.
+
     Raises:
-        UserError: nothing is known of such pipelines, or the layer has no equal there.
+        UserError: the layer has no equal there.
     """
-    if pipeline not in LAYOUTS:
-        raise UserError(f"the published layout of {pipeline} is not known; export diffusers, which ComfyUI reads too, or merged")
     place = LAYOUTS[pipeline](path, config)
     if place is None:
         raise UserError(f"the layer {path} has no equal in the published layout of {pipeline}; export diffusers or merged")

@@ -10,9 +10,10 @@ from peft import PeftModel
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from mmalign.cli import main
 from mmalign.cli.commands import export as command
 from mmalign.delivery import export as exporting
-from mmalign.delivery.export import export
+from mmalign.delivery.export import export, read_by
 from mmalign.diffusion.adapters import PEFT_WEIGHTS
 from mmalign.diffusion.aligned import LORA_FILE
 from mmalign.errors import UserError
@@ -170,9 +171,63 @@ def test_the_commands_forms_are_those_there_are():
     assert tuple(exporting.FORMS) == command.FORMS
 
 
-def test_what_only_peft_reads_is_not_written_under_other_names(run_of):
-    with pytest.raises(UserError, match="in peft's own format.*export merged"):
-        export(run_of("pixart"), "kohya")
+def updates(run, place):
+    """What an adapter adds to the base's layers once diffusers has loaded it, by their path."""
+    pipe = opened(run)
+    pipe.load_lora_weights(place)
+    name = next(iter(pipe.transformer.peft_config))
+    layers = {path: layer for path, layer in pipe.transformer.named_modules() if name in getattr(layer, "lora_A", ())}
+    return {path: layer.scaling[name] * layer.lora_B[name].weight @ layer.lora_A[name].weight for path, layer in layers.items()}
+
+
+ALL_OF_WAN = {"targets": ["to_k", "to_q", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "adapter"),
+    [
+        ("sd3", "comfyui", {"rslora": True}),
+        ("wan", "comfyui", {}),
+        ("wan", "kohya", ALL_OF_WAN),
+        ("qwen_image", "kohya", {}),
+        ("qwen_image", "comfyui", {}),
+    ],
+    ids=str,
+)
+def test_diffusers_adds_the_same_from_what_it_is_said_to_read(run_of, name, form, adapter):
+    run = run_of(name, **adapter)
+    file = export(run, form, dtype="float32")
+    assert "diffusers" in read_by(file)
+    assert "NOT" not in read_by(file)
+    made, wanted = updates(run, file), updates(run, run)
+    assert made.keys() == wanted.keys()
+    for path in wanted:
+        torch.testing.assert_close(made[path], wanted[path])
+
+
+def test_diffusers_changes_nothing_by_kohyas_file_of_sd3_and_it_is_said(run_of, capsys):
+    run = run_of("sd3")
+    assert main(["export", str(run), "--format", "kohya"]) == 0
+    assert "NOT diffusers, which loads it without an error and changes nothing: export comfyui" in capsys.readouterr().err
+    pipe = opened(run)
+    pipe.load_lora_weights(run / "exports" / "run_kohya.safetensors")
+    assert not pipe.get_list_adapters()
+
+
+def test_comfyuis_file_of_pixart_has_diffusers_names_and_the_scale_in_its_weights(run_of):
+    run = run_of("pixart")
+    made = load_file(export(run, "comfyui", dtype="float32"))
+    trained = {name.removeprefix("base_model.model."): tensor for name, tensor in load_file(run / PEFT_WEIGHTS).items()}
+    assert made.keys() == {f"transformer.{name}" for name in trained}
+    name = "transformer_blocks.0.attn2.to_k"
+    first, second = (made[f"transformer.{name}.lora_{half}.weight"] for half in "BA")
+    torch.testing.assert_close(first @ second, 6 / 4 * trained[f"{name}.lora_B.weight"] @ trained[f"{name}.lora_A.weight"])
+
+
+def test_what_nothing_would_read_is_refused(run_of):
+    for name, form, remedy in (("pixart", "kohya", "comfyui or merged"), ("sana", "kohya", "diffusers or merged")):
+        with pytest.raises(UserError, match=f"no model of .* kind, so that nothing would read the file; export {remedy}"):
+            export(run_of(name), form)
 
 
 def test_what_cannot_be_exported_is_said(run_of, tmp_path):

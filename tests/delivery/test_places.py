@@ -10,9 +10,11 @@ from diffusers import FluxTransformer2DModel, UNet2DConditionModel
 from diffusers.loaders import single_file_utils
 from torch import nn
 
-from mmalign.delivery.places import place_of
+from mmalign.delivery.places import LAYOUTS, place_of
+from mmalign.delivery.readers import READERS, readers_of
 from mmalign.errors import UserError
 from tests import tiny
+from tests.tiny_families import EVERY
 
 SDXL = {
     "block_out_channels": (32, 64, 128),
@@ -135,5 +137,39 @@ def test_the_published_names_of_sdxl(path, place):
 def test_what_has_no_place_is_said():
     with pytest.raises(UserError, match="norm_out.linear has no equal"):
         place_of("norm_out.linear", "StableDiffusion3Pipeline", None)
-    with pytest.raises(UserError, match="layout of SanaPipeline is not known; export diffusers"):
-        place_of("to_q", "SanaPipeline", None)
+
+
+def test_every_layer_of_a_wan_block_is_where_the_published_checkpoint_has_it():
+    transformer = EVERY["wan"]().transformer
+    paths = layers(transformer, r"blocks\.\d\.(attn|ffn)|condition_embedder|proj_out")
+    numbers, checkpoint = published(paths, "WanPipeline", transformer.config)
+    back = single_file_utils.convert_wan_transformer_to_diffusers(dict(checkpoint))
+    assert {path: back[f"{path}.weight"][0].item() for path in paths} == numbers
+
+
+@pytest.mark.parametrize(
+    ("path", "place", "parts"),
+    [  # as in the state dict of PixArt-Sigma-XL-2-1024-MS
+        ("transformer_blocks.3.attn1.to_k", "blocks.3.attn.qkv", ["attn1.to_q", "attn1.to_k", "attn1.to_v"]),
+        ("transformer_blocks.3.attn2.to_v", "blocks.3.cross_attn.kv_linear", ["attn2.to_k", "attn2.to_v"]),
+        ("transformer_blocks.3.attn2.to_q", "blocks.3.cross_attn.q_linear", ["attn2.to_q"]),
+        ("transformer_blocks.3.ff.net.0.proj", "blocks.3.mlp.fc1", ["ff.net.0.proj"]),
+    ],
+)
+def test_the_published_names_of_pixart(path, place, parts):
+    found = place_of(path, "PixArtSigmaPipeline", None)
+    assert (found.name, found.parts) == (place, tuple(f"transformer_blocks.3.{part}" for part in parts))
+
+
+def test_what_no_program_reads_is_refused_with_what_is():
+    with pytest.raises(UserError, match="ComfyUI has no model of SanaPipeline's kind.*; export diffusers or merged"):
+        readers_of("comfyui", "SanaPipeline")
+    with pytest.raises(
+        UserError, match="sd-scripts and musubi-tuner have no model of PixArtSigmaPipeline's kind.*; export comfyui or merged"
+    ):
+        readers_of("kohya", "PixArtSigmaPipeline")
+
+
+@pytest.mark.parametrize("form", READERS)
+def test_every_layout_that_is_read_is_known(form):
+    assert READERS[form].keys() <= LAYOUTS.keys()

@@ -1,6 +1,7 @@
 """``mmalign export``: a run's result in the forms in which other programs load it."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from mmalign.cli.arguments import Parser
@@ -8,10 +9,11 @@ from mmalign.cli.quiet import quiet
 
 ABOUT = """A run's result in another form.
 
-  kohya      one file under the names of kohya's sd-scripts, with alphas;
-             ComfyUI, the web UIs and diffusers read it too
-  comfyui    the same; a DoRA, which these loaders compute otherwise than it
-             was trained, becomes whole differences of weights, a large file
+  kohya      one file under the names of kohya's sd-scripts (of musubi-tuner
+             for Wan and Qwen-Image), with alphas; ComfyUI reads it too
+  comfyui    one file that ComfyUI reads, and diffusers too; a DoRA, which
+             they compute otherwise than it was trained, becomes whole
+             differences of weights, a large file
   diffusers  a folder for pipe.load_lora_weights, as the run itself is one
   merged     the whole pipeline with the result in its weights, for
              from_pretrained
@@ -31,9 +33,12 @@ def run(words: list[str]) -> int:
     """Writes the form, and prints where it is."""
     arguments = _parser().parse_args(words or ["--help"])
     quiet(pipelines=True)
-    from mmalign.delivery.export import export
+    from mmalign.delivery.export import export, read_by
 
-    print(export(arguments.run, arguments.format, arguments.out, arguments.dtype, arguments.pretrained))
+    place = export(arguments.run, arguments.format, arguments.out, arguments.dtype, arguments.pretrained)
+    print(place)
+    if readers := read_by(place):
+        print(f"read by {readers}", file=sys.stderr)
     return 0
 
 
