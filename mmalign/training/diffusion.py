@@ -73,12 +73,12 @@ def building(
     trained = _trainable(ready, missing, give_back=pipe is not None)
     reference = _reference(ready, trained)
     if config.speed.shard:
-        split(trained)
+        split(trained, within_node=config.speed.shard == "node")
     try:
         with _computed(ready, trained, accelerator) as forward:
             policy = DiffusionPolicy(family, trained.module, reference, forward, objective.independent_noise)
             settings = _settings(ready, plan)
-            own = {"sharded": config.speed.shard, "apart": _apart(ready)}
+            own = {"sharded": bool(config.speed.shard), "apart": _apart(ready)}
             run = Run(accelerator, config.train, policy, objective, trained, plan, output_dir, settings, **own)
             shown = trained.shown if isinstance(trained, PersonalTraining) else None
             validation = Validation(run, family, config.validation, shown, frames_of(family, config.data))
@@ -95,11 +95,11 @@ def building(
         ready.opened.give_back()
 
 
-def split(trained: Trainable | PersonalTraining) -> None:
-    """Splits the denoiser, and a copy of it that is the reference, among the processes."""
-    shard(trained.module)
+def split(trained: Trainable | PersonalTraining, within_node: bool) -> None:
+    """Splits the denoiser, and a copy of it that is the reference, among all processes, or those of a machine."""
+    shard(trained.module, within_node)
     if isinstance(trained.reference, FrozenCopy):
-        shard(trained.reference.module)
+        shard(trained.reference.module, within_node)
 
 
 def _computed(ready: Prepared, trained: Trainable | PersonalTraining, accelerator: Accelerator) -> AbstractContextManager[Context]:
