@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mmalign.delivery.lora import Lora, read_lora
+from mmalign.delivery.peft_form import write_averages
 from mmalign.delivery.result import Result, encoder_layers, outline_of
 from mmalign.diffusion.aligned import LORA_FILE
 from mmalign.errors import UserError
@@ -47,7 +48,9 @@ def save_averaged(result: Result, folder: Path) -> None:
         UserError: as ``averages`` does, or the base that gives the order of the weights cannot be read.
     """
     shadow = averages(result.folder)
-    if result.is_lora:
+    if result.is_peft:
+        write_averages(result.folder, folder, shadow, list(outline_of(result.base).layers))
+    elif result.is_lora:
         _save_lora(result, shadow, folder)
     else:
         _save_denoiser(result, shadow, folder)

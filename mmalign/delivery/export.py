@@ -15,6 +15,7 @@ from mmalign.delivery import comfyui, kohya
 from mmalign.delivery.averaged import copy_card, newest, save_averaged
 from mmalign.delivery.lora import Lora, read_lora, read_peft
 from mmalign.delivery.merged import save_merged
+from mmalign.delivery.peft_form import copy_peft
 from mmalign.delivery.readers import OF_DIFFERENCES, READ_BY, readers_of
 from mmalign.delivery.result import Base, Result, find_result, outline_of
 from mmalign.diffusion.adapters import PEFT_WEIGHTS
@@ -84,6 +85,8 @@ def _write(result: Result, out: Path | None, form: str, tensors: dict[str, Tenso
 
 
 def _diffusers(result: Result, out: Path | None, dtype: str | None) -> Path:
+    if result.is_peft:
+        return _folder(result, out, "diffusers", lambda place: copy_peft(result.folder, place, dtype))
     lora = result.lora
     return _folder(result, out, "diffusers", lambda place: _copy_lora(lora, place, dtype))
 

@@ -41,13 +41,18 @@ class Result:
         return any((self.folder / name).is_file() for name in ADAPTERS)
 
     @property
+    def is_peft(self) -> bool:
+        """Whether it is an adapter in peft's own format, as pipelines have it that read no LoRA by themselves."""
+        return (self.folder / PEFT_WEIGHTS).is_file()
+
+    @property
     def lora(self) -> Path:
         """The LoRA's file.
 
         Raises:
             UserError: the run trained all weights, or its pipeline reads adapters in peft's own format.
         """
-        if (self.folder / PEFT_WEIGHTS).is_file():
+        if self.is_peft:
             raise UserError(
                 f"{self.folder} holds an adapter in peft's own format, the only one that its pipeline's loaders take; export merged"
             )
