@@ -5,12 +5,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from mmalign.config import AdapterConfig
 from mmalign.diffusion.clip_family import ClipFamily
 from mmalign.diffusion.family import DiffusionFamily
 from mmalign.errors import UserError
+
+KERNELS = [SDPBackend.MATH, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION]
+"""Of attention: torch chooses among them, whatever the denoiser is computed by."""
 
 
 class PromptedDenoiser(nn.Module):
@@ -48,8 +52,8 @@ class PromptedDenoiser(nn.Module):
         return self._embedded(tokens)
 
     def _embedded(self, tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        # in the number format of their weights, as when they fill the cache and when the pipeline draws
-        with torch.autocast(next(iter(tokens.values())).device.type, enabled=False):
+        # in the number format of their weights, as when they fill the cache and when the pipeline draws; not every kernel takes that
+        with torch.autocast(next(iter(tokens.values())).device.type, enabled=False), sdpa_kernel(KERNELS):
             return self.family.embed(self.encoders, tokens)  # type: ignore[arg-type]
 
 
