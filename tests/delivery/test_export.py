@@ -214,6 +214,14 @@ def test_diffusers_changes_nothing_by_kohyas_file_of_sd3_and_it_is_said(run_of, 
     assert not pipe.get_list_adapters()
 
 
+def test_diffusers_refuses_kohyas_file_of_wan_without_the_feed_forward_layers(run_of):
+    run = run_of("wan")
+    file = export(run, "kohya")
+    assert "diffusers only if every block's feed-forward layers have a LoRA, too" in read_by(file)
+    with pytest.raises(KeyError, match="blocks_0_ffn_0"):
+        opened(run).load_lora_weights(file)
+
+
 def test_comfyuis_file_of_pixart_has_diffusers_names_and_the_scale_in_its_weights(run_of):
     run = run_of("pixart")
     made = load_file(export(run, "comfyui", dtype="float32"))
