@@ -18,6 +18,12 @@ class QwenImage(PackedFamily):
     prompt_mask = "encoder_hidden_states_mask"
 
     @property
+    def unread(self) -> tuple[str, ...]:
+        """What the last block makes of the text."""
+        last = f"transformer_blocks.{self.denoiser.config.num_layers - 1}"
+        return f"{last}.attn.to_add_out", f"{last}.txt_mlp"
+
+    @property
     def lora_targets(self) -> tuple[str, ...]:  # type: ignore[override]
         """The projections of both streams, but for that out of the last block's text, which nothing reads and so nothing trains."""
         both = ("to_k", "to_q", "to_v", "to_out.0", "add_k_proj", "add_q_proj", "add_v_proj")

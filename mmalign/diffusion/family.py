@@ -127,6 +127,11 @@ class DiffusionFamily(ABC):
         return self.denoiser.device
 
     @property
+    def unread(self) -> tuple[str, ...]:
+        """Parts of the denoiser whose output nothing reads, by name: they get no gradient, for which other processes would wait."""
+        return ()
+
+    @property
     def max_sequence_length(self) -> int | None:
         """Tokens of a prompt that are read, in training and in sampling; None where the pipeline leaves no choice."""
         return None

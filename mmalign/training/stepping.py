@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from mmalign.errors import UserError
 from mmalign.training.sharded import is_sharded, micro_batch, whole
 
 
@@ -51,6 +52,7 @@ class Accelerated:
         self, accelerator: Accelerator, module: nn.Module, optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], split: bool
     ):
         self.accelerator, self.parameters = accelerator, parameters
+        self._seen = split or accelerator.num_processes == 1
         self.optimizer = accelerator.prepare(optimizer)
         self.module = module if split else accelerator.prepare(module)
 
@@ -65,7 +67,14 @@ class Accelerated:
         self.accelerator.backward(loss)
 
     def step(self, longest: float | None) -> Tensor:
-        """Steps; ``optimizer.step_was_skipped`` says afterwards whether fp16's loss scale overflowed."""
+        """Steps; ``optimizer.step_was_skipped`` says afterwards whether fp16's loss scale overflowed.
+
+        Raises:
+            UserError: at the first step of several processes, where one has no gradient of something: torch would have the others wait.
+        """
+        if not self._seen:
+            check_reached(self.module)
+            self._seen = True
         norm = whole(self.accelerator.clip_grad_norm_(self.parameters, longest or float("inf"))).detach()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -73,3 +82,15 @@ class Accelerated:
 
     def close(self) -> None:
         """What accelerate wrapped is unwrapped with the rest of the run."""
+
+
+def check_reached(module: nn.Module) -> None:
+    """Raises UserError where a parameter has no gradient after a backward pass."""
+    missed = [
+        name.removeprefix("module.") for name, parameter in module.named_parameters() if parameter.requires_grad and parameter.grad is None
+    ]
+    if missed:
+        raise UserError(
+            f"nothing that the model says depends on {missed[0]} ({len(missed)} such in all), for whose gradients several processes would "
+            "wait; leave its layer out of adapter.targets, name it in the family's `unread`, or train in one process"
+        )

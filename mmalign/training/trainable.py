@@ -99,5 +99,7 @@ def trainable(
         member: whether that reference is an earlier state of the model, loaded at every round, in place of the base.
     """
     made = KINDS[config.name](family, config, seed, autocast, reference, give_back, member)
+    for name in family.unread:
+        family.denoiser.get_submodule(name).requires_grad_(False)
     made.module.eval()  # dropout would make policy and reference differ at equal weights
     return made

@@ -101,6 +101,24 @@ def test_errors_by_an_independent_restatement(family):
     torch.testing.assert_close(errors[row].detach().double(), torch.from_numpy(expected), atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("adapter", [FullConfig(), LoraAdapterConfig(rank=2), LoraAdapterConfig(rank=2, targets=["to_add_out"])])
+@pytest.mark.parametrize("name", sorted({**tiny_families.EVERY, **tiny_families.VARIANTS}))
+def test_what_is_trained_has_a_gradient_and_what_nothing_reads_has_none(name, adapter):
+    """Several processes would wait for one that never comes."""
+    family = pipelines.load({**tiny_families.EVERY, **tiny_families.VARIANTS}[name]())
+    if adapter.name == "lora" and adapter.targets and not any("to_add_out" in name for name, _ in family.denoiser.named_modules()):
+        pytest.skip("no such layers")
+    policy, trained = policy_of(family, adapter)
+    named = dict(trained.module.named_parameters())
+    reached = {name for name, parameter in named.items() if parameter.requires_grad}
+    unread = {name for name in named if any(name.startswith(f"{part}.") for part in family.unread)}
+    assert not reached & unread
+    trained.module.requires_grad_(True)
+    objectives.load("diffusion_dpo", beta=10.0)(policy, policy.prepare(batch_of(family), generators())).loss.mean().backward()
+    assert all(named[name].grad is not None for name in reached)
+    assert all(named[name].grad is None for name in unread)
+
+
 def test_loss_and_gradient_equal_the_published_form(family):
     """The released code's form, on errors formed by hand with the scheduler of diffusers, through the same weights."""
     beta = 10.0  # float32 rounds the error by about 1e-7: beta times that is the tolerance
