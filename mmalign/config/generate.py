@@ -87,7 +87,9 @@ class DrawsConfig(Section):
         "png", description="format of the pictures; png loses nothing, and is animated for clips; mp4 = H.264, for clips alone"
     )
     quality: int | None = Field(None, ge=1, le=100, description="of jpeg and webp, 1 to 100; None = 95 for jpeg, webp without loss")
-    shard_size: int = Field(128, ge=1, description="pictures per Parquet file, which is what a kill can lose; whole batches")
+    shard_size: int | None = Field(
+        None, ge=1, description="pictures per Parquet file, which is what a kill can lose; whole batches; None = 128, of clips 8"
+    )
 
     @model_validator(mode="after")
     def _models_are_told_apart(self) -> "DrawsConfig":

@@ -44,7 +44,7 @@ class LabelsConfig(Section):
         " 0 = only equal pixels, None = all are kept",
     )
     min_pictures: int = Field(2, ge=2, description="leave out prompts with fewer pictures than this that can be used")
-    shard_size: int = Field(64, ge=1, description="prompts per Parquet file")
+    shard_size: int | None = Field(None, ge=1, description="prompts per Parquet file; None = 64, of clips 8")
     seed: int = Field(0, ge=0, description="decides whether the preferred picture of a pair is jpg_0 or jpg_1")
 
     @model_validator(mode="after")

@@ -1,8 +1,7 @@
 """Writing preferences as one Parquet file: pairs with Pick-a-Pic's columns, rankings with those of the reader ``ranked``."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BytesIO
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ KEPT = ("PNG", "JPEG", "WEBP")
 """Formats of images that are written as they are."""
 ORIENTATION = 0x0112
 """EXIF's number of the key that turns an image."""
-ROWS_PER_GROUP = 32
-"""A row read at random costs at most so many."""
+ROWS_PER_GROUP, BYTES_PER_GROUP = 32, 1 << 28
+"""A row read at random costs at most so many, or the rows before it that have so many bytes of images in all."""
 
 
 def write_pickapic(examples: Iterable[Example], path: str | Path, seed: int = 0, shared: bool = False) -> int:
@@ -93,12 +92,21 @@ def _write(
     options = {"compression": {name: "SNAPPY" if name in small else "NONE" for name in schema.names}}  # a PNG is compressed already
     options |= {"use_dictionary": shared or small, "write_page_checksum": True}
     with whole_file(path) as file, pq.ParquetWriter(file, schema, **options) as writer:
-        while part := list(islice(rest, ROWS_PER_GROUP)):
+        while part := _group(rest):
             writer.write_table(table(part, count))
             count += len(part)
         if not count:
             raise UserError(f"there are no preferences to write to {path}; give at least one")
     return count
+
+
+def _group(rest: Iterator[Example]) -> list[Example]:
+    """The next rows that are written together: fewer where their images, which may be clips, are large."""
+    part, size = [], 0
+    while len(part) < ROWS_PER_GROUP and size < BYTES_PER_GROUP and (example := next(rest, None)) is not None:
+        part.append(example)
+        size += sum(len(source) for source in example.images if isinstance(source, bytes))
+    return part
 
 
 def _ranked(example: Example) -> dict[str, Any]:

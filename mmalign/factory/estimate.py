@@ -9,7 +9,7 @@ from typing import TypeVar
 from PIL import Image
 from torch import Tensor
 
-from mmalign.config.generate import FPS
+from mmalign.config.generate import FPS, GenerateConfig
 from mmalign.config.synth import SynthConfig
 from mmalign.data.films import is_clip, sampled
 from mmalign.diffusion.draw import eight_bits
@@ -67,9 +67,11 @@ def estimate(config: SynthConfig) -> str:
     Raises:
         UserError: prompts, models or rewards cannot be used.
     """
-    plan = Plan(distinct(load_prompts(config.prompts)[: config.limit]), config.generate)
-    samples: list[Sample] = []
-    costs = [*_drawing(config, plan, samples), *_scoring(config, plan, samples), _ranking(plan, samples)]
+    drawing, samples = drawing_of(config), list[Sample]()
+    with closing(Models(drawing)) as models:
+        plan = Plan(distinct(load_prompts(config.prompts)[: config.limit]), config.generate, models.films)
+        costs = list(_drawing(drawing, models, plan, samples))
+    costs += [*_scoring(config, plan, samples), _ranking(plan, samples)]
     asked = f"{_many(len(plan.prompts), 'prompt')}, {_many(len(config.generate.models), 'model')}"
     asked += f", {config.generate.seeds_per_prompt} per prompt and model"
     made = f"{_many(sum(plan.sizes), 'picture')} in {_many(len(plan.shards), 'file')}, {_many(len(config.score.rewards), 'reward')}"
@@ -80,18 +82,16 @@ def _many(count: int, what: str) -> str:
     return f"{count:,} {what}{'s' * (count != 1)}"
 
 
-def _drawing(config: SynthConfig, plan: Plan, samples: list[Sample]) -> Iterator[Cost]:
-    drawing = drawing_of(config)
-    with closing(Models(drawing)) as models:
-        for number, model in enumerate(drawing.models):
-            first = next(place for place, shard in enumerate(plan.shards) if shard.model == number)
-            batch = next(plan.batches_of(first))
-            models.open(number)
-            pictures, seconds = _timed(lambda m=number, b=batch: _pictures(models, m, b))
-            contents = [encoded(picture, drawing.image_format, drawing.quality, drawing.fps or FPS) for picture in pictures]
-            samples += [Sample(request, content) for request, content in zip(batch, contents, strict=True)]
-            size = sum(map(len, contents)) / len(contents)
-            yield Cost("generate", model.title, plan.per_model, seconds / len(batch), size)
+def _drawing(drawing: GenerateConfig, models: Models, plan: Plan, samples: list[Sample]) -> Iterator[Cost]:
+    for number, model in enumerate(drawing.models):
+        first = next(place for place, shard in enumerate(plan.shards) if shard.model == number)
+        batch = next(plan.batches_of(first))
+        models.open(number)
+        pictures, seconds = _timed(lambda m=number, b=batch: _pictures(models, m, b))
+        contents = [encoded(picture, drawing.image_format, drawing.quality, drawing.fps or FPS) for picture in pictures]
+        samples += [Sample(request, content) for request, content in zip(batch, contents, strict=True)]
+        size = sum(map(len, contents)) / len(contents)
+        yield Cost("generate", model.title, plan.per_model, seconds / len(batch), size)
 
 
 def _pictures(models: Models, number: int, batch: list[Request]) -> Tensor:

@@ -44,8 +44,9 @@ def run(config: GenerateConfig, processes: Processes | None = None) -> str:
         KeyboardInterrupt: with what was saved.
     """
     processes = processes or Processes.found()
-    plan = Plan(distinct(load_prompts(config.prompts)[: config.limit]), config)
+    prompts = distinct(load_prompts(config.prompts)[: config.limit])
     with closing(ShardFolder(config.out, SPEECH)) as shards, closing(Models(config)) as models:
+        plan = Plan(prompts, config, models.films)
         seen = digest(plan.prompts)
         processes.agree(seen, lambda: shards.begin(settings(config, seen), config.overwrite), "prompts")
         processes.take_device()

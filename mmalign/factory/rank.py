@@ -15,6 +15,8 @@ from mmalign.resumable.progress import Progress
 from mmalign.resumable.shard_folder import ShardFolder
 
 SPEECH = Speech(anew="rank anew", found="the pictures or their scores are others")
+OF_PICTURES, OF_CLIPS = 64, 8
+"""Prompts in a shard, unless said: its pictures are in memory together."""
 ROWS = {"ranking": "rankings", "best_worst": "pairs", "adjacent": "pairs", "all_pairs": "pairs"}
 
 # what the preferences do not depend on; of the tables, what stands in them counts and not where
@@ -47,7 +49,7 @@ def _settings(config: RankConfig, scored: Scored) -> dict[str, Any]:
 
 def _rank_all(config: RankConfig, ranker: Ranker, shards: ShardFolder, processes: Processes) -> None:
     groups = ranker.scored.groups()
-    chunks = Chunks(len(groups), config.shard_size)
+    chunks = Chunks(len(groups), config.shard_size or (OF_CLIPS if ranker.scored.pictures.moving else OF_PICTURES))
     workers = processes.threads if config.workers is None else config.workers
     with Progress(shards, chunks.sizes, processes.is_main, "ranking", "ranked", "prompt") as progress:
         for number in dealt(len(chunks), processes.rank, processes.world, lambda: shards.missing(len(chunks))):

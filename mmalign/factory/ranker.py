@@ -54,7 +54,8 @@ class Ranker:
             progress: is told of each prompt.
         """
         tally, made = Tally(prompts=len(groups)), list[Preference]()
-        with closing(prefetch(self._looks, self._opened(groups, tally), workers, ahead=2 * workers)) as looked:
+        ahead = 2 if self.scored.pictures.moving else 2 * workers  # clips are large
+        with closing(prefetch(self._looks, self._opened(groups, tally), workers, ahead)) as looked:
             for looks in looked:
                 made += self._rows(looks, tally)
                 progress.add(1)

@@ -8,6 +8,9 @@ from typing import NamedTuple
 from mmalign.config.generate import DrawsConfig
 from mmalign.training.order import derived_seed
 
+PICTURES, CLIPS = 128, 8
+"""In a shard, unless said."""
+
 
 class Request(NamedTuple):
     """One picture.
@@ -52,16 +55,18 @@ class Plan:
     Args:
         prompts: each once.
         config: the models, seeds and sizes.
+        films: whether a model draws films: a clip without loss takes up to a hundred times what a picture does.
     """
 
-    def __init__(self, prompts: Sequence[str], config: DrawsConfig):
+    def __init__(self, prompts: Sequence[str], config: DrawsConfig, films: bool = False):
+        shard = config.shard_size or (CLIPS if films else PICTURES)
         self.prompts, self._seeds, self._first = prompts, config.seeds_per_prompt, config.seed
         self.per_model = len(prompts) * config.seeds_per_prompt
         self.batches = [config.batch_of(model) for model in config.models]
         self.shards = [
             Block(number, start, min(start + size, self.per_model))
             for number, batch in enumerate(self.batches)
-            for size in [-(-config.shard_size // batch) * batch]
+            for size in [-(-shard // batch) * batch]
             for start in range(0, self.per_model, size)
         ]
 
