@@ -16,7 +16,7 @@ def users() -> UserEmbeddings:
 
 
 def denoiser_of(pipe):
-    return getattr(pipe, "unet", None) or pipe.transformer
+    return pipe.unet if hasattr(pipe, "unet") else pipe.transformer
 
 
 def conditioner(pipe, learned: bool = True) -> UserConditioner:

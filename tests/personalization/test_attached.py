@@ -1,5 +1,7 @@
 """What people do to a pipeline before and after a conditioner is attached: it draws the same, or says what is wrong."""
 
+import copy
+
 import pytest
 import torch
 from accelerate import cpu_offload, cpu_offload_with_hook
@@ -9,6 +11,7 @@ from torch.testing import assert_close
 
 from mmalign.errors import UserError
 from mmalign.personalization import UserConditioner
+from mmalign.personalization.attention import WithUser
 from tests import tiny
 from tests.personalization.drawing import FAMILIES, TOKENS, WIDTH, conditioner, denoiser_of, drawn, for_user, users
 
@@ -120,31 +123,54 @@ def test_weights_may_wait_elsewhere_for_their_turn(offload, first):
         assert torch.equal(for_ann_and_nobody(pipe, "sdxl"), wanted)
 
 
-@pytest.mark.parametrize("how", ["before", "after", "in place", "blocks"])
-def test_a_compiled_denoiser_listens_and_changing_users_compiles_nothing_anew(how):
+@pytest.mark.parametrize(("name", "how"), [("sd", "before"), ("sd3", "after"), ("sd", "in place"), ("sd", "blocks")])
+def test_a_compiled_denoiser_listens_and_changing_users_compiles_nothing_anew(name, how):
     """A whole graph is asked for; the users are brought in outside it."""
     torch._dynamo.reset()
-    pipe = pipeline("sd")
-    made = conditioner(pipe)
-    told = {"user": ["ann", None]}
-    sample, times, text = torch.randn(2, 4, 8, 8), torch.tensor([10, 500]), torch.randn(2, 6, tiny.WIDTH)
-    with torch.no_grad():
+    pipe, part = pipeline(name), {"sd": "unet", "sd3": "transformer"}[name]
+    made, whole = conditioner(pipe), {"backend": "eager", "fullgraph": True}
+    said = asked_by_hand(name)
+
+    @torch.no_grad()
+    def answer(*who):
+        return getattr(pipe, part)(**said, **for_user(name, list(who))).sample
+
+    made.attach(pipe)
+    plain = [answer("ann", None), answer("ben", "ann")]
+    if how == "before":
+        made.detach()
+        setattr(pipe, part, torch.compile(getattr(pipe, part), **whole))
         made.attach(pipe)
-        plain = [pipe.unet(sample, times, text, cross_attention_kwargs=one).sample for one in (told, {"user": ["ben", "ann"]})]
-        if how == "before":
-            made.detach()
-            pipe.unet = torch.compile(pipe.unet, backend="eager", fullgraph=True)
-            made.attach(pipe)
-        elif how == "after":
-            pipe.unet = torch.compile(pipe.unet, backend="eager", fullgraph=True)
-        elif how == "in place":
-            pipe.unet.compile(backend="eager", fullgraph=True)
-        else:
-            pipe.unet.compile_repeated_blocks(backend="eager", fullgraph=True)
-        assert_close(pipe.unet(sample, times, text, cross_attention_kwargs=told).sample, plain[0], atol=1e-5, rtol=1e-5)
-        with torch.compiler.set_stance("fail_on_recompile"):
-            other = pipe.unet(sample, times, text, cross_attention_kwargs={"user": ["ben", "ann"]}).sample
-    assert_close(other, plain[1], atol=1e-5, rtol=1e-5)
+    elif how == "after":
+        setattr(pipe, part, torch.compile(getattr(pipe, part), **whole))
+    elif how == "in place":
+        getattr(pipe, part).compile(**whole)
+    else:
+        getattr(pipe, part).compile_repeated_blocks(**whole)
+    assert_close(answer("ann", None), plain[0], atol=1e-5, rtol=1e-5)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        assert_close(answer("ben", "ann"), plain[1], atol=1e-5, rtol=1e-5)
+
+
+def asked_by_hand(name):
+    """What a denoiser is called with, for two pictures."""
+    sample, times = torch.randn(2, 4, 8, 8), torch.tensor([10, 500])
+    if name == "sd":
+        return {"sample": sample, "timestep": times, "encoder_hidden_states": torch.randn(2, 6, tiny.WIDTH)}
+    text = {"encoder_hidden_states": torch.randn(2, 6, 2 * tiny.WIDTH), "pooled_projections": torch.randn(2, 2 * tiny.WIDTH)}
+    return {"hidden_states": sample, "timestep": times, **text}
+
+
+def test_a_copy_of_a_pipeline_has_a_conditioner_of_its_own():
+    pipe = pipeline("sd")
+    made = conditioner(pipe).attach(pipe)
+    told = for_ann_and_nobody(pipe, "sd")
+    other = copy.deepcopy(pipe)
+    made.scale = 0.0
+    assert torch.equal(for_ann_and_nobody(other, "sd"), told)
+    made.detach()
+    assert torch.equal(for_ann_and_nobody(other, "sd"), told)
+    assert not any(isinstance(processor, WithUser) for processor in pipe.unet.attn_processors.values())
 
 
 def test_processors_that_are_set_later_are_told_and_stay():

@@ -178,17 +178,6 @@ def test_a_saved_conditioner_draws_the_same_beside_a_copy_of_its_base(tmp_path):
     assert torch.equal(pictures, drawn(pipe, "sdxl", cross_attention_kwargs={"user": embedding}))
 
 
-def test_compiled_blocks_give_the_same():
-    pipe = tiny.sd()
-    conditioner(pipe).attach(pipe)
-    sample, times, text = torch.randn(2, 4, 8, 8), torch.tensor([10, 500]), torch.randn(2, 6, tiny.WIDTH)
-    call = {"cross_attention_kwargs": {"user": ["ann", None]}}
-    with torch.no_grad():
-        plain = pipe.unet(sample, times, text, **call).sample
-        pipe.unet.compile(backend="aot_eager")
-        assert_close(pipe.unet(sample, times, text, **call).sample, plain, atol=1e-5, rtol=1e-5)
-
-
 def test_half_precision_denoisers_keep_a_float32_conditioner():
     pipe = tiny.sd()
     pipe.unet.to(torch.bfloat16)
