@@ -100,7 +100,6 @@ class RunConfig(TrainingConfig):
             "users": self.users is not None,
             "validation.steps, whose pictures one process draws": self.validation.steps is not None,
             "speed.compile": self.speed.compile != "none",
-            "adapter.text_encoders": getattr(self.adapter, "text_encoders", False),
             "model.quantization": self.model.quantization is not None,
             "train.mixed_precision fp16": self.train.mixed_precision == "fp16",
             f"train.optimizer {self.train.optimizer}": self.train.optimizer != "adamw",

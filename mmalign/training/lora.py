@@ -87,9 +87,16 @@ class LoraTraining:
         if not takes_lora(self.family.pipe):
             save_peft(folder, denoiser.peft_config[ADAPTER_NAME], adapter_tensors(denoiser))
             return
-        layers = {f"{name}_lora_layers": published(part) for name, part in self.parts.items()}
+        layers = {f"{name}_lora_layers": published(part, self._tensors(part)) for name, part in self.parts.items()}
         metadata = {f"{name}_lora_adapter_metadata": part.peft_config[ADAPTER_NAME].to_dict() for name, part in self.parts.items()}
         type(self.family.pipe).save_lora_weights(folder, **layers, **_jsonable(metadata))
+
+    def _tensors(self, part: nn.Module) -> dict[str, Tensor]:
+        """The adapter's in a part, out of the state of all, since that is what is whole where the model was split among processes."""
+        path = next(path for path, module in self.module.named_modules() if module is part)
+        prefix = f"{path}." if path else ""
+        state = {name.removeprefix(prefix): tensor for name, tensor in self.module.state_dict().items() if name.startswith(prefix)}
+        return get_peft_model_state_dict(part, state, ADAPTER_NAME)
 
     def save_state(self, folder: Path) -> None:
         """Writes the adapter for the stock libraries and, under peft's own names, for ``load_state``."""
@@ -133,12 +140,11 @@ def peft_config(family: DiffusionFamily, config: LoraAdapterConfig, name: str) -
     )
 
 
-def published(part: nn.Module) -> dict[str, Tensor]:
-    """The tensors of the trained adapter under the names that loaders know.
+def published(part: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a part's adapter under the names that loaders know.
 
     Transformers 5 leaves the beginning out of the names of CLIP's layers, and takes DoRA's magnitudes under their full ones alone.
     """
-    tensors = adapter_tensors(part)
     if not isinstance(part, PreTrainedModel):
         return tensors
     prefix = "" if hasattr(part, "text_model") else TEXT_MODEL

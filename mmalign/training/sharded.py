@@ -63,8 +63,8 @@ def micro_batch(module: nn.Module, last: bool) -> Iterator[None]:
 
 
 def blocks(module: nn.Module) -> list[nn.Module]:
-    """The innermost of the blocks that diffusers keeps in one piece."""
-    names = set(getattr(module, "_no_split_modules", None) or ())
+    """The innermost of the blocks that diffusers, and transformers in its text encoders, keep in one piece."""
+    names = {name for part in module.modules() for name in getattr(part, "_no_split_modules", None) or ()}
     found = [part for part in module.modules() if type(part).__name__ in names]
     return [block for block in found if not any(type(inner).__name__ in names for inner in list(block.modules())[1:])]
 
