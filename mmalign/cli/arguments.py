@@ -16,7 +16,7 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]
         """What argparse gives. Raises UserError, with the nearest option for an unknown one."""
-        known, rest = self.parse_known_args(args)
+        known, rest = self.parse_known_intermixed_args(args)
         if rest:
             hint = nearest(rest[0].partition("=")[0], [option for action in self._actions for option in action.option_strings])
             raise UserError(f"unknown option {rest[0]!r} of `{self.prog}`; {hint}")

@@ -89,10 +89,22 @@ def shipped() -> list[Shipped]:
 def find_shipped(name: str) -> Shipped:
     """One of them. Raises UserError where there is none of that name, with the nearest."""
     known = {one.name: one for one in shipped()}
-    asked = name.removeprefix("configs/").removesuffix(".yaml")
-    if asked not in known:
-        raise UserError(f"no configuration is called {name!r}; {nearest(asked, list(known))}")
-    return known[asked]
+    asked = asked_for(name)
+    if asked in known:
+        return known[asked]
+    families = {one.family: one for one in known.values()}
+    if asked in families:
+        sized = any(one.family == asked and one.memory is not None for one in known.values())
+        preset = "add --memory GB for a preset, or choose one of" if sized else "choose one of"
+        raise UserError(f"{name!r} is a family, not a configuration; {preset} `mmalign configs list --family {asked}`")
+    meant = nearest(asked, list(known))
+    hint = meant if meant.startswith("did") else "`mmalign configs list` shows those there are"
+    raise UserError(f"no configuration is called {name!r}; {hint}")
+
+
+def asked_for(name: str) -> str:
+    """The name of a configuration, from that or from a path that it may have in a clone."""
+    return name.rpartition("configs/")[2].removesuffix(".yaml")
 
 
 def preset(family: str, memory: int) -> Shipped:
@@ -104,7 +116,8 @@ def preset(family: str, memory: int) -> Shipped:
     known = {one.memory: one for one in shipped() if one.memory is not None and one.family == family}
     if not known:
         there = sorted({one.family for one in shipped() if one.memory is not None})
-        raise UserError(f"there is no preset for {family!r}; there are those of: {', '.join(there)}")
+        others = f"`mmalign configs list --family {family}` shows what its configurations need"
+        raise UserError(f"there is no preset for {family!r}, only for {', '.join(there)}; {others}")
     fits = [size for size in known if size <= memory]
     if not fits:
         raise UserError(f"no preset for {family} fits into {memory} GB; the smallest is for {min(known)} GB")

@@ -60,6 +60,18 @@ def parse(text: str, source: str) -> Any:
         raise UserError(f"{source}: cannot be read as YAML: {' '.join(str(error).split())}") from error
 
 
+def _remedy(path: str | Path) -> str:
+    """How to come by the file: one that comes with the package is to be copied first."""
+    from mmalign.config.shipped import asked_for, shipped
+
+    known = {one.name: one for one in shipped()}
+    if (name := asked_for(str(path))) in known:
+        return f"`mmalign configs copy {name}` writes it here, to edit and to train"
+    if name in {one.family for one in known.values()}:
+        return f"`mmalign configs list --family {name}` shows what to start from"
+    return "give the path of a YAML file; `mmalign configs list` shows those to start from"
+
+
 def read(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file; an empty file is an empty mapping.
 
@@ -69,7 +81,7 @@ def read(path: str | Path) -> dict[str, Any]:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise UserError(f"there is no configuration file {path}; give the path of a YAML file") from error
+        raise UserError(f"there is no configuration file {path}; {_remedy(path)}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the configuration file {path}: {error}") from error
     value = parse(text, str(path))

@@ -11,7 +11,6 @@ from PIL import Image
 
 from mmalign.data.digest import digest
 from mmalign.errors import UserError
-from mmalign.frames import evenly
 from mmalign.images import ImageSource, open_image
 
 File = bytes | Path
@@ -96,6 +95,8 @@ def frames_of(source: ImageSource, origin: str = "") -> Iterator[Frame]:
 
 def sampled(source: ImageSource, count: int, origin: str = "") -> list[Image.Image]:
     """The frames in the middle of so many equal parts of a clip, all where it has no more. Raises UserError as ``frames_of`` does."""
+    from mmalign.frames import evenly  # has torch, which reading a table needs not
+
     places = evenly(range(_expected(source, origin)), count)
     found = []
     with closing(frames_of(source, origin)) as frames:

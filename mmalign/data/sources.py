@@ -122,7 +122,7 @@ def _open_path(path: Path, split: str | None) -> Table:
 
 def _neighbor(path: Path) -> str:
     if not path.parent.is_dir():
-        return f"nor does the folder {path.parent}"
+        return f"nor does the folder {path.parent}; give the path of your preferences (`mmalign data` looks at what is there)"
     close = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=1, cutoff=0.6)
     return f"did you mean {close[0]!r}?" if close else f"nothing in {path.parent} has a name like it"
 

@@ -25,7 +25,8 @@ def about_generator(family: DiffusionFamily, config: RunConfig, objective: Objec
     kind = config.adapter.name
     files = {"full": ["the denoiser's weights"], "lora": [lora_file(family.pipe)], "none": []}[kind]
     if config.validation.steps and config.validation.prompts:
-        files.append(f"samples/ every {config.validation.steps} steps")
+        how = f"{config.validation.num_inference_steps} denoising steps each, guidance {config.validation.guidance_scale:g}"
+        files.append(f"samples/ every {config.validation.steps} steps ({how})")
     tags = ["text-to-image", "diffusers", "preference-alignment", config.method.name]
     base = config.model.pretrained or getattr(family.pipe, "name_or_path", "") or type(family.pipe).__name__
     return About(

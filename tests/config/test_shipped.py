@@ -47,7 +47,7 @@ def test_a_preset_is_the_largest_that_fits():
     assert preset("sdxl", 24).name == preset("sdxl", 40).name == "memory/sdxl_24gb"
     with pytest.raises(UserError, match="no preset for sdxl fits into 6 GB; the smallest is for 12 GB"):
         preset("sdxl", 6)
-    with pytest.raises(UserError, match="there is no preset for 'sana'; there are those of"):
+    with pytest.raises(UserError, match="there is no preset for 'sana', only for sdxl; `mmalign configs list --family sana`"):
         preset("sana", 24)
 
 
@@ -63,6 +63,8 @@ def test_the_command_lists_shows_and_copies(capsys, tmp_path):
     place = tmp_path / "mine.yaml"
     assert main(["configs", "copy", "configs/sdxl_mapo_lora.yaml", str(place)]) == 0
     assert yaml_file.read(place) == yaml_file.read(ROOT / "sdxl_mapo_lora.yaml")
+    assert main(["configs", "copy", "sdxl", "--memory", "24", str(tmp_path / "preset.yaml")]) == 0
+    assert yaml_file.read(tmp_path / "preset.yaml") == yaml_file.read(ROOT / "memory" / "sdxl_24gb.yaml")
     capsys.readouterr()
     assert main(["configs", "copy", "sdxl_mapo_lora", str(place)]) == 2
     assert "is there already" in capsys.readouterr().err
@@ -74,6 +76,9 @@ def test_the_command_lists_shows_and_copies(capsys, tmp_path):
         (["show", "sdxl_mapo_lorra"], "did you mean 'sdxl_mapo_lora'"),
         (["paste"], "there are: list, show, copy"),
         (["list", "--family", "none"], "no configuration fits these options"),
+        (["show", "zebra"], "no configuration is called 'zebra'; `mmalign configs list` shows those there are"),
+        (["copy", "sdxl"], "'sdxl' is a family, not a configuration; add --memory GB for a preset, or choose one of `mmalign configs list"),
+        (["copy", "sana"], "'sana' is a family, not a configuration; choose one of `mmalign configs list --family sana`"),
     ],
 )
 def test_mistakes_are_sentences(capsys, words, said):
@@ -81,3 +86,18 @@ def test_mistakes_are_sentences(capsys, words, said):
     assert said in capsys.readouterr().err
     with pytest.raises(UserError):
         find_shipped("sdxl")
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("configs/sdxl_mapo_lora.yaml", "`mmalign configs copy sdxl_mapo_lora` writes it here"),
+        ("memory/sdxl_24gb", "`mmalign configs copy memory/sdxl_24gb` writes it here"),
+        ("sdxl", "`mmalign configs list --family sdxl` shows what to start from"),
+        ("mine.yaml", "give the path of a YAML file; `mmalign configs list` shows those to start from"),
+    ],
+)
+def test_a_file_that_is_not_there_is_told_where_it_comes_from(tmp_path, monkeypatch, capsys, place, said):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", place]) == 2
+    assert f"there is no configuration file {place}; {said}" in capsys.readouterr().err

@@ -157,7 +157,7 @@ def test_a_dry_run_tells_users_and_conditioner_and_writes_nothing(for_people, ca
     attentions = int(lines["conditioner"].rpartition("beside ")[2].split()[0])
     assert lines["conditioner"].startswith(f"{5 * 8 + 8 + 2 * 8 + attentions * 2 * 8 * 16:,} parameters,")
     assert lines["samples"] == "a column each for nobody, cyd"
-    assert "user_conditioner.safetensors, users.json, samples/ every 2 steps" in lines["would write"]
+    assert "user_conditioner.safetensors, users.json, samples/ every 2 steps (50 denoising steps each" in lines["would write"]
     assert not config.output_dir.exists()
 
 
