@@ -1,15 +1,19 @@
 """The whole way of a model of films: clips drawn, scored, ranked, looked at, trained on, compared; on a tiny Wan with random weights."""
 
 import json
+import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from mmalign import pairs, pipelines
-from mmalign.config import EvaluateConfig, GenerateConfig, PairsConfig, RankConfig, ScoreConfig, SynthConfig, from_mapping
+from mmalign.config import EvaluateConfig, GenerateConfig, PairsConfig, RankConfig, ScoreConfig, SynthConfig, from_mapping, load_config
 from mmalign.data import load
 from mmalign.data.apng import apng
 from mmalign.data.clips import read_clip
@@ -22,6 +26,7 @@ from mmalign.scoring.run import run as score
 from mmalign.training.run import train
 from tests import tiny_families
 
+SHIPPED = Path(__file__).parents[2] / "configs" / "wan_diffusion_dpo_lora.yaml"
 PROMPTS = ["a red circle", "a photo of a cat", "two green dogs"]
 SIZE = {"height": 16, "width": 16, "frames": 5}
 DRAWN = {"num_inference_steps": 2, "guidance_scale": 1.0}
@@ -236,6 +241,18 @@ def test_a_whole_set_is_estimated(place):
     assert "colorfulness" in shown
 
 
+def test_the_commands_of_the_configurations_header_are_understood():
+    """The whole way is said there; each command is read by the configuration that it is for."""
+    head = "\n".join(line[2:].strip() for line in SHIPPED.read_text().splitlines() if line.startswith("#"))
+    lines = re.sub(r"(?m)^(Command|Before|After): *", "", head).replace("\n--", " --").splitlines()
+    commands = [shlex.split(line)[1:] for line in lines if line.startswith("mmalign ")]
+    kinds = {"generate": GenerateConfig, "score": ScoreConfig, "rank": RankConfig, "evaluate": EvaluateConfig}
+    assert [command[0] for command in commands] == ["train", "generate", "score", "rank", "data", "evaluate"]
+    for name, *words in commands:
+        if name in kinds:
+            load_config(None, ["--images", *words] if name == "score" else words, kinds[name], prog="mmalign")
+
+
 def test_clips_are_drawn_during_the_run_and_the_same_on_resume(place):
     (place / "prompts.csv").write_text("\n".join(["prompt", *PROMPTS]))
     online = {"refresh_steps": 2, "rewards": ["colorfulness"], "per_prompt": 2, **DRAWN}
@@ -245,8 +262,6 @@ def test_clips_are_drawn_during_the_run_and_the_same_on_resume(place):
         data = config.data.model_copy(update={"name": "prompts"})
         settings = config.train.model_copy(update={"max_train_steps": steps, "checkpointing_steps": 1, **more})
         return train(config.model_copy(update={"data": data, "train": settings}))
-
-    from safetensors.torch import load_file
 
     whole = load_file(run("online", 2) / "pytorch_lora_weights.safetensors")
     run("parted", 1)
