@@ -69,6 +69,28 @@ def test_every_configuration_that_is_named_exists():
         assert find_shipped(name).about
 
 
+def measured_of(cells):
+    """(method, win rate and interval under the oracle, rate under the witness) that a cell of the index names."""
+    named = "online_dpo" if "`online`" in cells[1] else re.search(r"`(\w+)`", cells[1])[1]
+    for part in re.split(r"\. (?=`)", cells[0]):
+        if found := re.search(r"(?:`(\w+)`: )?([\d.]+ \([^)]*\)); ([\d.]+)", part):
+            yield found[1] or named, found[2], found[3]
+
+
+def test_each_methods_own_numbers_are_those_of_the_readmes_table():
+    table = re.findall(r"^\| `(sdxl|sd3)` \| `(\w+)` \| [\d, ]+ \| \**([\d.]+ \([^)]*\))\** \| \**([\d.]+) ", README, re.MULTILINE)
+    known = {(base, method): (rate, witness) for base, method, rate, witness in table}
+    rows = [line.split("|") for line in PAGES["papers"].splitlines() if line.startswith("| `") and line.count("|") == 7]
+    said = {
+        (base, method): (rate, witness)
+        for row in rows
+        for base, column in (("sdxl", 5), ("sd3", 6))
+        for method, rate, witness in measured_of((row[column], row[1]))
+    }
+    assert len(said) > 25
+    assert said == {key: known[key] for key in said}
+
+
 def test_what_was_measured_stands_in_the_readme_or_the_results():
     spans = set(re.findall(r"[+-]?\d+\.\d \([+-]?\d+\.\d to [+-]?\d+\.\d\)", PAGES["papers"]))
     assert len(spans) > 25
