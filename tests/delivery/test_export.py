@@ -60,6 +60,7 @@ def adapted(run, place=None):
         ("flux", {"targets": DOUBLE_BLOCK}),
         ("sd", {"text_encoders": True, "text_encoder_targets": CLIP}),
         ("sdxl", {"text_encoders": True, "rslora": True}),
+        ("flux", {"text_encoders": True, "targets": DOUBLE_BLOCK}),
     ],
     ids=str,
 )

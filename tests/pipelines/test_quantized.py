@@ -50,7 +50,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_the_denoiser_alone_is_in_four_bits_and_its_lora_fits_the_plain_base(folder, on_the_cpu):
+@pytest.mark.parametrize("too", [False, True], ids=["denoiser", "text encoder too"])
+def test_the_denoiser_alone_is_in_four_bits_and_its_lora_fits_the_plain_base(folder, on_the_cpu, too):
     from bitsandbytes.nn import Linear4bit
 
     family = pipelines.configured(settings(folder).model)
@@ -58,12 +59,13 @@ def test_the_denoiser_alone_is_in_four_bits_and_its_lora_fits_the_plain_base(fol
     assert kinds == {Linear4bit}
     assert not any(isinstance(module, Linear4bit) for encoder in family.text_encoders.values() for module in encoder.modules())
 
-    out = train(settings(folder))
+    out = train(settings(folder, adapter={"rank": 2, "text_encoders": too}))
     metrics = [line for line in (out / "metrics.jsonl").read_text().splitlines() if '"loss"' in line]
     assert f'"loss": {math.log(2)}'[:18] in metrics[0]  # policy and reference are one model at the start, also in 4 bits
     saved = load_file(out / "pytorch_lora_weights.safetensors")
     assert all(tensor.is_floating_point() for tensor in saved.values())
     assert any(tensor.abs().max() > 0 for key, tensor in saved.items() if "lora_B" in key)
+    assert any(key.startswith("text_encoder.") for key in saved) is too
     plain = pipelines.open_pipeline(folder / "base")
     plain.load_lora_weights(out)
     assert plain.get_list_adapters()
