@@ -13,6 +13,7 @@ from mmalign.compare.png import bundle, file_name, read_view, with_settings
 from mmalign.compare.scoring import Scored
 from mmalign.compare.seeds import read_seeds
 from mmalign.compare.streaming import drawing
+from mmalign.data.films import frames_of
 from mmalign.errors import UserError
 
 Keep = Callable[[str, bytes], Path]
@@ -111,7 +112,7 @@ class Comparing:
 
     def pictures(self, sheet: Sheet) -> list[Picture]:
         """The pictures of a sheet, as they were drawn."""
-        return [Picture(sheet.view.only(model, seed), opened(cell.file)) for (seed, model), cell in sheet.cells.items()]
+        return [Picture(sheet.view.only(model, seed), tuple(frames_in(cell.file))) for (seed, model), cell in sheet.cells.items()]
 
     def bundled(self, sheet: Sheet) -> Path:
         """All pictures of a sheet and its view in one file. Raises UserError where there is nothing yet."""
@@ -128,7 +129,7 @@ class Comparing:
         return self.studio.filled(read_view(self.studio.limits.upload(file).read_bytes()))
 
     def pair(self, sheet: Sheet, left: str, right: str, seed: int) -> tuple[Image.Image, Image.Image] | None:
-        """Two pictures of one seed for the slider; None while one of them is not there."""
+        """Two pictures of one seed for the slider, of clips the first frames; None while one of them is not there."""
         cells = [sheet.cells.get((seed, model)) for model in (left, right)]
         if None in cells:
             return None
@@ -160,11 +161,13 @@ def view_of(
     rewards: Sequence[str],
     scales: Mapping[str, float],
     user: str | Mapping[str, float] | None = None,
+    frames: float | None = None,
 ) -> View:
     """A view of what stands in the fields of the page. Raises UserError where nothing can be drawn with it."""
     if not models:
         raise UserError("no model is chosen; tick one, or better two")
     numbers = {"steps": _whole(steps, "steps"), "width": _whole(width, "width"), "height": _whole(height, "height")}
+    numbers["frames"] = _whole(frames, "frames")
     if isinstance(scales, Mapping):
         scales = {name: scale for name, scale in scales.items() if name in models and scale != 1}
     who = {"models": models, "rewards": rewards, "scales": scales, "user": user}
@@ -186,11 +189,16 @@ def told(sheet: Sheet) -> list[dict[str, Any]]:
 
 
 def opened(file: Path) -> Image.Image:
-    """A picture that was kept. Raises UserError where it is gone."""
+    """A picture that was kept, of a clip the first frame. Raises UserError where it is gone."""
+    return next(frames_in(file))
+
+
+def frames_in(file: Path) -> Iterator[Image.Image]:
+    """A picture that was kept, alone, or the frames of a clip. Raises UserError where it is gone."""
     try:
-        with Image.open(file) as image:
-            return image.convert("RGB")
-    except OSError as error:
+        for frame in frames_of(file):
+            yield frame.picture()
+    except (UserError, OSError) as error:
         raise UserError("these pictures are not kept any more; draw them again") from error
 
 

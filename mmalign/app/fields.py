@@ -39,6 +39,8 @@ class Fields:
                 size = {"precision": 0, "step": defaults.multiple, "minimum": defaults.multiple, "maximum": limits.side, "min_width": 90}
                 self.width = gr.Number(defaults.side, label="Width", **size)
                 self.height = gr.Number(defaults.side, label="Height", **size)
+                few = {"precision": 0, "minimum": 1, "maximum": limits.frames, "min_width": 90, "visible": defaults.frames is not None}
+                self.frames = gr.Number(defaults.frames, label="Frames", **few)
             self.user = gr.Dropdown(
                 self._users(),
                 value="",
@@ -53,12 +55,14 @@ class Fields:
     def all(self) -> list[Any]:
         """Every field, in the order that ``view`` takes and ``shown`` gives them."""
         plain = [self.prompt, self.negative, self.seeds, self.steps, self.guidance, self.width, self.height, self.models, self.rewards]
-        return [*plain, self.user, *self.scales]
+        return [*plain, self.user, self.frames, *self.scales]
 
     def view(self, *values: Any) -> View:
         """What the fields say. Raises UserError where nothing can be drawn with it."""
-        *plain, user = values[:10]
-        return view_of(*plain, scales=dict(zip(self._scaled(), values[10:], strict=False)), user=_user(user))
+        *plain, user, frames = values[:11]
+        scales = dict(zip(self._scaled(), values[11:], strict=False))
+        # a page may send a number for a field that it does not show
+        return view_of(*plain, scales=scales, user=_user(user), frames=None if self.studio.defaults.frames is None else frames)
 
     def shown(self, view: View | None) -> list[Any]:
         """Updates of all fields: the models that there are now, and what a view says where there is one."""
@@ -66,11 +70,12 @@ class Fields:
         visible = {"visible": len(users) > 1}
         if view is None:
             plain = [gr.skip()] * 7
-            return [*plain, gr.CheckboxGroup(choices=names), gr.skip(), gr.Dropdown(choices=users, **visible), *self._scales({})]
+            people = gr.Dropdown(choices=users, **visible)
+            return [*plain, gr.CheckboxGroup(choices=names), gr.skip(), people, gr.skip(), *self._scales({})]
         plain = [view.prompt, view.negative_prompt, write_seeds(view.seeds), view.steps, view.guidance, view.width, view.height]
         models = gr.CheckboxGroup(choices=names, value=list(view.models))
         user = gr.Dropdown(choices=users, value=written_user(view.user or ""), **visible)
-        return [*plain, models, list(view.rewards), user, *self._scales(view.scales)]
+        return [*plain, models, list(view.rewards), user, view.frames, *self._scales(view.scales)]
 
     def _scaled(self) -> list[str]:
         return [name for name, adapter in self.studio.aligned.items() if adapter.scaled][: self.studio.limits.models]

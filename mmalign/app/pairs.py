@@ -57,8 +57,10 @@ class PicturePairs:
         """A pair for this prompt.
 
         Raises:
-            UserError: there is only the base, or the prompt cannot be drawn.
+            UserError: there is only the base, the models draw clips, or the prompt cannot be drawn.
         """
+        if self.studio.defaults.frames is not None:
+            raise UserError("these models draw clips, and votes are on pictures here; look at clips on the tab Compare")
         names = [name for name in self.studio.names if name == BASE or self.studio.aligned[name].kind != "personal"]
         if len(names) < 2:
             raise UserError("there is only the base, and nothing to compare it with; start the app with --aligned NAME=FOLDER")

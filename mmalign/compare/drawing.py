@@ -1,4 +1,4 @@
-"""One picture by a pipeline's own call, watched step by step."""
+"""One picture, or one clip, by a pipeline's own call, watched step by step."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -13,15 +13,17 @@ from mmalign.diffusion.family import DiffusionFamily
 from mmalign.errors import UserError, out_of_memory
 
 
-def draw_one(family: DiffusionFamily, prompt: str, seed: int, call: Mapping[str, Any], watch: Callable[[int, int], None]) -> Image.Image:
-    """A picture in RGB.
+def draw_one(
+    family: DiffusionFamily, prompt: str, seed: int, call: Mapping[str, Any], watch: Callable[[int, int], None]
+) -> tuple[Image.Image, ...]:
+    """A picture in RGB, alone, or the frames of a clip.
 
     Args:
         call: arguments of the family's ``sample``.
         watch: called after each step with the steps done and those in all; what it raises stops the drawing.
 
     Raises:
-        UserError: the family draws films, the picture is no number, the pipeline's own checker has blocked it, or the memory is not enough.
+        UserError: the picture is no number, the pipeline's own checker has blocked it, or the memory is not enough.
     """
     try:
         pictures = family.sample([prompt], [seed], batch_size=1, **watched(family, watch), **call)
@@ -29,13 +31,12 @@ def draw_one(family: DiffusionFamily, prompt: str, seed: int, call: Mapping[str,
         if not out_of_memory(error):
             raise
         raise UserError("the memory is not enough for a picture of this size; make it smaller") from error
-    if pictures.ndim != 4:
-        raise UserError(f"{type(family.pipe).__name__} draws films, which cannot be shown here; use mmalign evaluate")
     if not torch.isfinite(pictures).all():
         raise UserError("the model gave a picture that is not a number; open it in float32")
     if pictures.max() == 0 and getattr(family.pipe, "safety_checker", None) is not None:
         raise UserError("the model's own safety checker has blocked this picture; change the prompt or the seed")
-    return Image.fromarray(eight_bits(pictures)[0].permute(1, 2, 0).numpy())
+    frames = eight_bits(pictures)[0] if pictures.ndim == 5 else eight_bits(pictures)
+    return tuple(Image.fromarray(frame.permute(1, 2, 0).numpy()) for frame in frames)
 
 
 def watched(family: DiffusionFamily, watch: Callable[[int, int], None]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ class Limits:
         side: of a picture, pixels.
         pixels: of a picture.
         steps: denoising steps of a picture.
+        frames: of a clip.
         seeds, models: of a view.
         pictures: of a view: seeds times models.
         prompt: characters of a prompt, a negative prompt or a question.
@@ -30,6 +31,7 @@ class Limits:
     side: int = 2048
     pixels: int = 2048 * 2048
     steps: int = 150
+    frames: int = 161
     seeds: int = 16
     models: int = 8
     pictures: int = 64
@@ -47,6 +49,7 @@ class Limits:
         _most(max(width, height), self.side, "pixels on a side")
         _most(width * height, self.pixels, "pixels to a picture")
         _most(view.steps or 0, self.steps, "steps")
+        _most(view.frames or 0, self.frames, "frames")
         _most(len(view.seeds), self.seeds, "seeds")
         _most(len(view.models), self.models, "models")
         _most(len(view.seeds) * len(view.models), self.pictures, "pictures (seeds times models)")

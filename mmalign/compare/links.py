@@ -80,5 +80,6 @@ WORDS: Mapping[str, tuple[str, Callable[[Any], str], Callable[[str], Any]]] = {
     "scales": ("scales", _written_shares, _shares),
     "rewards": ("rewards", ",".join, _names),
     "user": ("user", written_user, read_user),
+    "frames": ("frames", str, int),
 }
 """By field of a view: its word in a link, how it is written, and how it is read."""

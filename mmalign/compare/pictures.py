@@ -14,12 +14,16 @@ from mmalign.errors import UserError
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a base draws with where nothing is said, and what sides of its pictures are multiples of, pixels."""
+    """What a base draws with where nothing is said, and what sides of its pictures are multiples of, pixels.
+
+    ``frames`` are those of a clip, None where the base draws pictures.
+    """
 
     steps: int
     guidance: float
     side: int
     multiple: int
+    frames: int | None = None
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture, and all that it takes to draw it again: the view has one model and one seed."""
+    """A picture, and all that it takes to draw it again: the view has one model and one seed.
+
+    Of a clip, ``image`` is the first of ``frames``; a picture is one frame.
+    """
 
     view: View
-    image: Image.Image
+    frames: tuple[Image.Image, ...]
+
+    @property
+    def image(self) -> Image.Image:
+        return self.frames[0]
 
     @property
     def model(self) -> str:
@@ -68,7 +79,8 @@ def check_sides(view: View, multiple: int, longest: int | None) -> None:
 def defaults_of(family: DiffusionFamily) -> Defaults:
     """The numbers of a base."""
     usual = family.drawing()
-    return Defaults(int(usual["num_inference_steps"]), usual["guidance_scale"], family.default_resolution, family.side_multiple)
+    side, multiple, frames = family.default_resolution, family.side_multiple, family.default_frames
+    return Defaults(int(usual["num_inference_steps"]), usual["guidance_scale"], side, multiple, frames)
 
 
 def parameters_of(pipe: Any) -> Mapping[str, inspect.Parameter]:

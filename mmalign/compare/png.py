@@ -1,4 +1,4 @@
-"""Pictures as PNG: with the settings that draw them again, or with nothing but their pixels."""
+"""Pictures as PNG, animated where they are clips: with the settings that draw them again, or with nothing but their pixels."""
 
 import io
 from zipfile import ZIP_STORED, ZipFile
@@ -8,6 +8,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from mmalign.compare.pictures import Picture
 from mmalign.compare.view import View
+from mmalign.config.generate import FPS
+from mmalign.data.apng import apng, with_texts
 from mmalign.errors import UserError
 
 CHUNK = "mmalign"
@@ -25,7 +27,8 @@ def with_settings(picture: Picture, base: str = "") -> bytes:
     said = PngInfo()
     said.add_itxt(CHUNK, picture.view.to_json())
     said.add_itxt(PARAMETERS, told(picture.view, base))
-    return _written(pixels(picture.image), said)
+    still = _written(pixels(picture.image), said)
+    return still if len(picture.frames) == 1 else with_texts(apng(picture.frames, FPS), still)
 
 
 def pixels(image: Image.Image) -> Image.Image:
@@ -57,6 +60,7 @@ def told(view: View, base: str = "") -> str:
         "CFG scale": view.guidance,
         "Seed": view.seeds[0],
         "Size": f"{view.width}x{view.height}",
+        **({} if view.frames is None else {"Frames": view.frames}),
         "Model": f"{base} + {model}" if base else model,
     }
     if view.scale(model) != 1:

@@ -8,6 +8,7 @@ from threading import Lock
 from PIL import Image
 
 from mmalign.errors import UserError, out_of_memory
+from mmalign.frames import score_clips
 from mmalign.hub import first_line
 from mmalign.plugins import nearest
 from mmalign.reward import Reward
@@ -63,11 +64,16 @@ class Scorers:
             return self._loaded(name)
 
     def score(
-        self, name: str, images: Sequence[Image.Image], prompts: Sequence[str] | None, against: Sequence[int | None] | None = None
+        self,
+        name: str,
+        images: Sequence[Image.Image | Sequence[Image.Image]],
+        prompts: Sequence[str] | None,
+        against: Sequence[int | None] | None = None,
     ) -> Scored:
         """One reward's scores.
 
         Args:
+            images: pictures, or the frames of each clip that are to be scored.
             prompts: of each picture; None = there are none, for rewards that need none.
             against: of each picture the place of the one that it is compared to; None = none is.
 
@@ -78,7 +84,8 @@ class Scorers:
         with self._turn:
             try:
                 reward = self._loaded(name)
-                values = [_finite(value) for value in reward.score(list(images), None if prompts is None else list(prompts)).tolist()]
+                clips = [[image] if isinstance(image, Image.Image) else image for image in images]
+                values = [_finite(value) for value in score_clips(reward, clips, None if prompts is None else list(prompts)).tolist()]
             except (UserError, ValueError, OSError, RuntimeError, MemoryError) as error:
                 # one scorer's trouble, such as weights that are not there, is not the others'
                 nothing = (None,) * len(images)

@@ -19,6 +19,7 @@ from mmalign.compare.turns import Cancelled, Turn
 from mmalign.compare.view import BASE, View, check_name
 from mmalign.diffusion.family import DiffusionFamily
 from mmalign.errors import UserError
+from mmalign.frames import JUDGED, evenly
 from mmalign.personalization.embeddings import User
 from mmalign.plugins import nearest
 from mmalign.reward import Reward
@@ -141,6 +142,7 @@ class Studio:
             guidance=defaults.guidance if view.guidance is None else view.guidance,
             width=view.width or defaults.side,
             height=view.height or defaults.side,
+            frames=view.frames or defaults.frames,
             models=view.models or self.names,
         )
         self._check(full)
@@ -154,6 +156,7 @@ class Studio:
         self.scorers.check(view.rewards)
         self.limits.check(view)
         check_sides(view, self.defaults.multiple, self.family.longest_side)
+        self.family.sized(frames=view.frames)
         if view.negative_prompt and "negative_prompt" not in parameters_of(self.family.pipe):
             raise UserError(f"{type(self.family.pipe).__name__} takes no negative prompt; leave it empty")
 
@@ -187,12 +190,16 @@ class Studio:
             one = view.only(model, seed)
             with self._turn.unless(cancelled):
                 watch(0, view.steps or 1)
-                image = self._picture(one, view.user if user is None else user, watch)
-            yield Picture(one, image)
+                frames = self._picture(one, view.user if user is None else user, watch)
+            yield Picture(one, frames)
 
-    def _picture(self, view: View, user: User, watch: Callable[[int, int], None]) -> Image.Image:
+    def _picture(self, view: View, user: User, watch: Callable[[int, int], None]) -> tuple[Image.Image, ...]:
         model = view.models[0]
-        call = {"num_inference_steps": view.steps, "guidance_scale": view.guidance, "width": view.width, "height": view.height}
+        call = {
+            "num_inference_steps": view.steps,
+            "guidance_scale": view.guidance,
+            **self.family.sized(view.height, view.width, view.frames),
+        }
         call |= {"negative_prompt": view.negative_prompt} if view.negative_prompt else {}
         switched = nullcontext({}) if model == BASE else self._known(model).on(view.scale(model), user)
         try:
@@ -211,5 +218,5 @@ class Studio:
         """
         bases = {one.seed: place for place, one in enumerate(pictures) if one.model == BASE}
         against = [None if one.model == BASE else bases.get(one.seed) for one in pictures]
-        images, prompts = [one.image for one in pictures], [one.view.prompt for one in pictures]
+        images, prompts = [evenly(one.frames, JUDGED) for one in pictures], [one.view.prompt for one in pictures]
         return [self.scorers.score(name, images, prompts, against) for name in rewards]

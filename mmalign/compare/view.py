@@ -29,6 +29,7 @@ class View:
         steps: denoising steps; None = the model's own default.
         guidance: strength of classifier-free guidance; None = the model's own default.
         width, height: pixels; None = what the model was trained on.
+        frames: of a clip, for models of films; None = what the model was trained on.
         models: names in the order of their columns; empty = the base and every aligned model.
         scales: strength of adapters by name, 1 where left out, as diffusers' LoRA scale.
         rewards: scorers by title.
@@ -49,6 +50,7 @@ class View:
     scales: Mapping[str, float] = field(default_factory=dict)
     rewards: tuple[str, ...] = ()
     user: str | Mapping[str, float] | None = None
+    frames: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("seeds", "models", "rewards"):
@@ -75,12 +77,11 @@ class View:
         for seed in self.seeds:
             if not _whole(seed) or not 0 <= seed <= LARGEST:
                 raise UserError(f"{seed!r} is no seed; give whole numbers from 0 to {LARGEST}")
-        for name, least in (("steps", 1), ("width", 8), ("height", 8)):
+        for name, least in (("steps", 1), ("frames", 1), ("width", 8), ("height", 8)):
             value = getattr(self, name)
             if value is not None and (not _whole(value) or value < least):
-                raise UserError(
-                    f"{value!r} is no number of {'steps' if name == 'steps' else f'pixels for the {name}'}; give {least} or more"
-                )
+                what = name if name in ("steps", "frames") else f"pixels for the {name}"
+                raise UserError(f"{value!r} is no number of {what}; give {least} or more")
         if self.guidance is not None and not (_number(self.guidance) and 0 <= self.guidance <= 100):
             raise UserError(f"the guidance is {self.guidance!r}; give a number from 0 to 100")
         if not isinstance(self.scales, Mapping):

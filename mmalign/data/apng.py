@@ -47,6 +47,13 @@ def apng(frames: Sequence[Image.Image], fps: float, level: int = 6) -> bytes:
     return b"".join([*parts, _chunk(b"IEND", b"")])
 
 
+def with_texts(file: bytes, other: bytes) -> bytes:
+    """A PNG with the texts of another one, after its header."""
+    texts = b"".join(_chunk(kind, content) for kind, content in _chunks(other) if kind in (b"tEXt", b"zTXt", b"iTXt"))
+    end = len(SIGNATURE) + 12 + len(next(_chunks(file))[1])
+    return file[:end] + texts + file[end:]
+
+
 def clip_file(source: ImageSource, origin: str = "", fps: float = 16.0) -> bytes:
     """A clip as the content of one file: as it is, or the frames of a folder as an animated PNG.
 

@@ -31,7 +31,7 @@ class Drawn:
 class Models:
     """A studio whose pictures are of one color, by model."""
 
-    source = "here"
+    source, defaults = "here", SimpleNamespace(frames=None)
 
     def __init__(self, **kinds: str):
         self.aligned = {name: SimpleNamespace(kind=kind) for name, kind in kinds.items()}

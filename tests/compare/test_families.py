@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from mmalign import pipelines
+from mmalign import pipelines, rewards
+from mmalign.app.pairs import PicturePairs
 from mmalign.compare import Cancelled, Studio, View
+from mmalign.compare.png import read_view, with_settings
 from mmalign.config import LoraAdapterConfig
+from mmalign.data.clips import read_clip
 from mmalign.diffusion.aligned import Aligned
 from mmalign.diffusion.draw import eight_bits
 from mmalign.errors import UserError
@@ -66,7 +69,44 @@ def test_the_models_own_numbers_are_filled_in(name):
     assert full.width == full.height > 0
 
 
-def test_films_are_refused_in_a_sentence():
+CLIP = {"seeds": (3,), "steps": 2, "guidance": 1.0, "width": 16, "height": 16, "frames": 5}
+
+
+def test_clips_are_drawn_as_the_family_samples_them(tmp_path):
+    folder = a_run("wan", tmp_path)
+    studio = Studio(made("wan"), {"mine": folder}, {"colorfulness": rewards.load("colorfulness")})
+    drawn = list(studio.draw(View(PROMPT, **CLIP)))
+    call = {"num_inference_steps": 2, "guidance_scale": 1.0, "width": 16, "height": 16, "num_frames": 5}
+    expected = eight_bits(made("wan").sample([PROMPT], [3], **call))[0]
+    assert np.array_equal(np.stack([np.asarray(frame) for frame in drawn[0].frames]), expected.permute(0, 2, 3, 1).numpy())
+    aligned = eight_bits(Aligned(made("wan"), folder, **call).aligned([PROMPT], [3]))[0]
+    assert np.array_equal(np.stack([np.asarray(frame) for frame in drawn[1].frames]), aligned.permute(0, 2, 3, 1).numpy())
+    (scored,) = studio.score(drawn, ["colorfulness"])
+    means = [np.mean(rewards.load("colorfulness").score(list(one.frames)).numpy()) for one in drawn]
+    assert scored.values == pytest.approx(means, rel=1e-5)
+    assert scored.differences == (None, pytest.approx(means[1] - means[0], rel=1e-4))
+
+
+def test_a_clip_is_kept_as_a_png_that_moves_and_says_how_it_was_drawn():
     studio = Studio(made("wan"))
-    with pytest.raises(UserError, match="base: .*films"):
-        list(studio.draw(View(PROMPT, steps=1, width=16, height=16)))
+    (clip,) = studio.draw(View(PROMPT, **CLIP))
+    content = with_settings(clip, "wan")
+    assert [np.asarray(frame).tobytes() for frame in read_clip(content, 5)] == [np.asarray(frame).tobytes() for frame in clip.frames]
+    assert read_view(content) == clip.view
+    assert View.from_query(clip.view.to_query()) == clip.view
+    assert studio.filled(View(PROMPT, width=16, height=16)).frames == 81
+
+
+def test_lengths_that_cannot_be_drawn_are_refused_in_a_sentence():
+    with pytest.raises(UserError, match="frames is 7, but clips for wan have a multiple of 4 frames and one; set 5"):
+        Studio(made("wan")).filled(View(PROMPT, frames=7, width=16, height=16))
+    with pytest.raises(UserError, match="500 frames are asked for; 161 are the most here"):
+        Studio(made("wan")).filled(View(PROMPT, frames=500, width=16, height=16))
+    with pytest.raises(UserError, match="frames is for models of films, which sana is not"):
+        Studio(made("sana")).filled(View(PROMPT, frames=5))
+
+
+def test_nobody_votes_on_clips(tmp_path):
+    studio = Studio(made("wan"), {"mine": a_run("wan", tmp_path)})
+    with pytest.raises(UserError, match="these models draw clips, and votes are on pictures here; look at clips on the tab Compare"):
+        PicturePairs(studio, [PROMPT])()

@@ -202,15 +202,17 @@ def endpoint(comparing: Comparing) -> Any:
         models: list[str] | None = None,
         scales: dict[str, float] | None = None,
         rewards: list[str] | None = None,
+        frames: int | None = None,
     ) -> tuple[dict, list]:
-        """Draws a prompt with several models from the same noise, and scores the pictures.
+        """Draws a prompt with several models from the same noise, and scores the pictures, or the clips of so many frames.
 
         Numbers that are left out are the model's own; no models are all of them; scales are LoRA scales by model. Gives the view that was
         drawn with a row of scores for each picture, and the pictures as PNG files, lossless and with their settings.
         """
         try:
             known = models or list(comparing.studio.names)
-            view = view_of(prompt, negative_prompt, seeds, steps, guidance, width, height, known, rewards or [], scales=scales or {})
+            plain = (prompt, negative_prompt, seeds, steps, guidance, width, height, known, rewards or [])
+            view = view_of(*plain, scales=scales or {}, frames=frames)
             *_, sheet = comparing.draw(view)
         except UserError as error:
             raise gr.Error(str(error), print_exception=False) from error
