@@ -3,6 +3,7 @@
 import argparse
 import time
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ def make(options: argparse.Namespace, folder: Path) -> dict[str, float]:
         write_base(options.family, options.size, folder / "base", options.device)
     generator, side = np.random.default_rng(0), PIXELS[options.size]
     pictures = [picture(generator, side) for _ in range(2 * options.pairs)]
+    if true_size(options):
+        pictures = [as_jpeg(one) for one in pictures]  # as Pick-a-Pic has them
     pairs = [Example(PROMPTS[i % len(PROMPTS)], (pictures[2 * i], pictures[2 * i + 1])) for i in range(options.pairs)]
     write_pickapic(pairs, folder / "pairs.parquet")
     encoded = timed(lambda: fill(configuration("encoded", options, folder)))
@@ -66,9 +69,16 @@ def picture(generator: np.random.Generator, side: int) -> Image.Image:
     return Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
 
 
+def as_jpeg(image: Image.Image) -> bytes:
+    """The content of a file."""
+    stream = BytesIO()
+    image.save(stream, "jpeg", quality=95)
+    return stream.getvalue()
+
+
 def true_size(options: argparse.Namespace) -> bool:
-    """Whether a model of the published shape is trained: in bfloat16, on a GPU."""
-    return options.size not in ("tiny", "mid")
+    """Whether a model of the published shape is trained, in bfloat16; ``options.exact`` asks for float32 all the same."""
+    return options.size not in ("tiny", "mid") and not getattr(options, "exact", False)
 
 
 def configuration(name: str, options: argparse.Namespace, folder: Path) -> RunConfig:
@@ -81,7 +91,7 @@ def configuration(name: str, options: argparse.Namespace, folder: Path) -> RunCo
         "data": {"source": str(folder / "pairs.parquet"), "cache_dir": str(folder / "cache")},
         "method": {"name": "diffusion_dpo", "beta": BETAS[options.family]},
         "train": {
-            "max_train_steps": 1 + options.steps * options.turns,
+            "max_train_steps": 1 + options.warmup + options.steps * options.turns,
             "train_batch_size": options.batch_size,
             "learning_rate": 1e-5,
             "report_to": "none",

@@ -54,7 +54,7 @@ class Peer(ABC):
         self.pipe.vae.to(torch.float32)
         self.prepare()
         self.trained = [parameter for name, parameter in self.denoiser.named_parameters() if f".{self.adapter}." in name]
-        self.optimizer = torch.optim.AdamW(self.trained, lr=1e-5, weight_decay=1e-2)
+        self.optimizer = torch.optim.AdamW(self.trained, lr=1e-5, weight_decay=1e-2, fused=options.device == "cuda" or None)
         if options.gradient_checkpointing:
             self.denoiser.enable_gradient_checkpointing()
 

@@ -5,7 +5,6 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +37,23 @@ def serve(name: str, pipe: Any, options: argparse.Namespace, folder: Path) -> No
     try:
         assert pipe.recv() == "start"
         with WAYS[name](name, options, folder) as step:
-            with FlopCounterMode(display=False) as counted:
+            with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counted:
                 step()
+            warmed(step, options)
             pipe.send({"gflop": counted.get_total_flops() / 1e9})
             while (asked := pipe.recv()) != "end":
                 pipe.send(turn(step, options) if asked == "turn" else memory(before, options.device))
     except Exception as error:  # noqa: BLE001, told by who asked
         pipe.send(f"{name}: {type(error).__name__}: {error}")
+
+
+def warmed(step: Step, options: argparse.Namespace) -> None:
+    """Takes the steps that are not timed, in which kernels are chosen and compiled; memory counts from here on."""
+    for _ in range(options.warmup):
+        step()
+    if options.device == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
 
 
 def turn(step: Step, options: argparse.Namespace) -> dict[str, list[float]]:
@@ -118,11 +127,11 @@ def peers(name: str, options: argparse.Namespace, folder: Path) -> Iterator[Step
 
 @contextmanager
 def products(name: str, options: argparse.Namespace, folder: Path) -> Iterator[Step]:
-    """One product of two square matrices in the number format of the forward: what the hardware can do at most."""
-    side, dtype = (8192, torch.bfloat16) if options.device == "cuda" else (1024, torch.float32)
-    dtype = dtype if true_size(options) else torch.float32
+    """Products of two square matrices in the number format of the forward, one on a CPU: what the hardware can do at most."""
+    side, times = (8192, 20) if options.device == "cuda" else (1024, 1)
+    dtype = torch.bfloat16 if true_size(options) else torch.float32
     left, right = (torch.randn(side, side, device=options.device, dtype=dtype) for _ in range(2))
-    yield partial(torch.mm, left, right)
+    yield lambda: [torch.mm(left, right) for _ in range(times)]
 
 
 WAYS = {"peer": peers, "live": live, "encoded": cached, "errors": cached, "products": products}
