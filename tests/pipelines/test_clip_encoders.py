@@ -67,6 +67,22 @@ def test_the_pipeline_is_given_back_as_it_was(name):
         assert not hasattr(encoder, "peft_config")
 
 
+def test_a_lora_that_the_user_had_loaded_is_part_of_the_base_and_stays(tmp_path):
+    moved(pipelines.load(EVERY["sdxl"]())).save(tmp_path)
+    pipe = EVERY["sdxl"]()
+    pipe.load_lora_weights(tmp_path, adapter_name="own")
+    family = pipelines.load(pipe)
+    before, tokens = family.encode_prompts(PROMPTS), family.tokenize(PROMPTS)
+    trained = trainable(family, LoraAdapterConfig(rank=4, text_encoders=True), seed=1)
+    assert not any(".own." in name for name, parameter in trained.module.named_parameters() if parameter.requires_grad)
+    with trained.reference(None), torch.no_grad():
+        assert all(torch.equal(value, before[name]) for name, value in trained.module.embedded(tokens).items())
+    trained.remove()
+    after = family.encode_prompts(PROMPTS)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert pipe.get_list_adapters() == {"unet": ["own"], "text_encoder": ["own"], "text_encoder_2": ["own"]}
+
+
 def test_activations_may_be_computed_again():
     family = pipelines.load(EVERY["sdxl"]())
     trained, tokens, grads = moved(family), family.tokenize(PROMPTS), []
