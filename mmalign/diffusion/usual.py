@@ -14,6 +14,12 @@ FEW = 4
 """Steps of such a model: the default of Latent Consistency Models (arXiv:2310.04378) and of TCD (arXiv:2402.19159) in diffusers' guides."""
 
 
+def defaults_of(kind: type) -> dict[str, Any]:
+    """Those of a pipeline's call; one that it leaves to itself is left out."""
+    known = inspect.signature(kind.__call__).parameters
+    return {name: default for name in NAMES if name in known and isinstance(default := known[name].default, int | float)}
+
+
 def usual_of(pipe: Any, denoiser: nn.Module, timesteps: Sequence[int] | None = None) -> dict[str, Any]:
     """``num_inference_steps`` and ``guidance_scale`` of a pipeline, those of the two that its call has.
 
@@ -22,8 +28,7 @@ def usual_of(pipe: Any, denoiser: nn.Module, timesteps: Sequence[int] | None = N
         denoiser: whose configuration says whether guidance is an input of it, which a model of few steps keeps.
         timesteps: the only ones that the denoiser was distilled for; None = it was not, as far as is known.
     """
-    known = inspect.signature(type(pipe).__call__).parameters
-    usual = {name: known[name].default for name in NAMES if name in known}
+    usual = defaults_of(type(pipe))
     if timesteps is None and type(pipe.scheduler).__name__ not in OF_FEW_STEPS:
         return usual
     guided = getattr(denoiser.config, "time_cond_proj_dim", None) is not None

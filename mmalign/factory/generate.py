@@ -104,7 +104,7 @@ class Easel:
     """
 
     def __init__(self, config: GenerateConfig, models: Models):
-        self._config, self._models, self._rows = config, models, Rows(config)
+        self._config, self._models, self._rows = config, models, Rows(config, models.told)
         self._threads = ThreadPoolExecutor(Processes.found().threads, thread_name_prefix="encode")
         self._proven: set[int] = set()
 

@@ -2,7 +2,7 @@
 
 import importlib.util
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from mmalign.config.generate import DrawsConfig, GeneratorConfig
 from mmalign.diffusion.adapters import switch_to, takes_lora
 from mmalign.diffusion.aligned import ADAPTER_NAME, denoiser_from, load_adapter, lora_file
 from mmalign.diffusion.draw import Drawn, draw, draws_films
+from mmalign.diffusion.usual import defaults_of
 from mmalign.errors import UserError
 from mmalign.factory.memory import let_go
 from mmalign.personalization import UserConditioner
@@ -20,6 +21,8 @@ from mmalign.personalization.conditioner import FILE
 from mmalign.personalization.denoiser import keyword
 from mmalign.pipelines import looks_local, open_pipeline, pipeline_class
 from mmalign.plugins import nearest
+from mmalign.shapes.models import PREFIX
+from mmalign.shapes.settings import CALL
 
 DENOISERS = ("transformer", "unet", "prior_prior", "prior")
 """What diffusers calls the part that is aligned, the first that a pipeline has."""
@@ -30,6 +33,7 @@ class Models:
 
     Attributes:
         films: whether one of them draws films.
+        told: of each model, the arguments of its call, with the pipeline's own steps and guidance where nobody says them.
 
     Raises:
         UserError: a model is not there, or takes no argument of such a name; said of all models before the first is loaded.
@@ -37,8 +41,9 @@ class Models:
 
     def __init__(self, config: DrawsConfig):
         self._models = config.models
-        self._calls = [config.call_of(model) for model in config.models]
+        self._calls = [{**_tuned(model), **config.call_of(model)} for model in config.models]
         draw_films = [_check(model, call, config) for model, call in zip(self._models, self._calls, strict=True)]
+        self.told = [{**defaults_of(_class_of(model)), **call} for model, call in zip(self._models, self._calls, strict=True)]
         self.films = any(draw_films)
         self._number, self._pipe = -1, None
 
@@ -113,7 +118,7 @@ def _denoiser_of(pipe: Any) -> str:
 
 def _check(model: GeneratorConfig, call: dict[str, Any], config: DrawsConfig) -> bool:
     """What can be said before hours are spent on the models before this one; gives whether it draws films."""
-    kind = pipeline_class(model.pretrained, model.revision) if model.pipeline is None else _kind(model)
+    kind = _class_of(model)
     known = inspect.signature(kind.__call__).parameters
     _check_format(f"{model.title} ({kind.__name__})", draws_films(kind), config)
     # some of diffusers' own pipelines swallow what they do not know
@@ -125,6 +130,15 @@ def _check(model: GeneratorConfig, call: dict[str, Any], config: DrawsConfig) ->
     if model.adapter_path is not None and looks_local(model.adapter_path) and not Path(model.adapter_path).expanduser().exists():
         raise UserError(f"adapter_path of {model.title}: there is no {model.adapter_path}; give the output folder of a training run")
     return draws_films(kind)
+
+
+def _class_of(model: GeneratorConfig) -> type:
+    return pipeline_class(model.pretrained, model.revision) if model.pipeline is None else _kind(model)
+
+
+def _tuned(model: GeneratorConfig) -> Mapping[str, Any]:
+    """Of an embedded model, what it draws best with."""
+    return CALL if model.pretrained.startswith(PREFIX) else {}
 
 
 def _check_format(name: str, films: bool, config: DrawsConfig) -> None:

@@ -50,13 +50,14 @@ class Rows:
     """Makes rows of pictures.
 
     Args:
-        config: whose models and calls the rows name.
+        config: whose models the rows name.
+        calls: the arguments of each model's call.
     """
 
-    def __init__(self, config: GenerateConfig):
+    def __init__(self, config: GenerateConfig, calls: Sequence[Mapping[str, Any]]):
         self._fps = config.fps or FPS
         self._titles = [model.title for model in config.models]
-        self._calls = [json.dumps(config.call_of(model), sort_keys=True, ensure_ascii=False) for model in config.models]
+        self._calls = [json.dumps(call, sort_keys=True, ensure_ascii=False) for call in calls]
 
     def row(self, request: Request, image: bytes, shape: Sequence[int], error: str | None) -> Mapping[str, Any]:
         """A row.
