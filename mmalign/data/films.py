@@ -1,8 +1,9 @@
 """The frames of a clip one after another, wherever they are: a film's file or its content, a picture that moves, or a folder of frames."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -77,17 +78,17 @@ def is_clip(source: ImageSource) -> bool:
     return (head[4:8] == b"ftyp" and head[8:12] not in STILL) or head[:4] in (b"\x1a\x45\xdf\xa3", b"OggS") or head[8:12] == b"AVI "
 
 
-def frames_of(source: ImageSource, origin: str = "") -> Iterator[Frame]:
+def frames_of(source: ImageSource, origin: str = "") -> Generator[Frame, None, None]:
     """All frames of a clip in order, decoded as they are asked for.
 
     Raises:
         UserError: the clip is missing or broken, or PyAV is not installed; the message names the file or the row.
     """
     if isinstance(source, Image.Image):
-        yield Frame(None, lambda: open_image(source, origin))
+        yield Frame(None, partial(open_image, source, origin))
     elif isinstance(source, Path) and source.is_dir():
         for path in inside(source):
-            yield Frame(None, lambda path=path: open_image(path, origin))
+            yield Frame(None, partial(open_image, path, origin))
     else:
         with _told(source, origin):
             yield from _moving(source) if _pillow_reads(source) else _decoded(source, origin)
@@ -158,8 +159,7 @@ def _moving(source: File) -> Iterator[Frame]:
         for number in range(getattr(image, "n_frames", 1)):
             image.seek(number)
             image.load()
-            still = image.copy()
-            yield Frame(time, lambda still=still: open_image(still))
+            yield Frame(time, partial(open_image, image.copy()))
             time += image.info.get("duration", 0) / 1000 or PAUSE
 
 
@@ -169,7 +169,11 @@ def _decoded(source: File, origin: str) -> Iterator[Frame]:
         for frame in container.decode(container.streams.video[0]):
             start = frame.time if start is None else start
             time = None if frame.time is None else frame.time - start
-            yield Frame(time, lambda frame=frame: frame.to_image().rotate(frame.rotation, expand=True))
+            yield Frame(time, partial(_upright, frame))
+
+
+def _upright(frame: Any) -> Image.Image:
+    return frame.to_image().rotate(frame.rotation, expand=True)
 
 
 def _expected(source: ImageSource, origin: str) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor
 from mmalign.diffusion.draw import eight_bits
 from mmalign.frames import evenly
 
-SHOWN, SIDE = 16, 320
+SHOWN, SIDE = 16, 256
 """Frames of a clip that are kept, and pixels of its longer side: a clip of 81 frames in 832 x 480 would be 97 MB."""
 STRIP = 4
 """Frames of a strip."""
@@ -30,11 +30,11 @@ def kept(picture: Tensor) -> np.ndarray:
 
 
 def moving(frames: np.ndarray, seconds: float) -> str:
-    """Frames (f, h, w, 3) uint8 as a data URI of a picture that moves, in so many seconds, again and again; some 100 kB."""
+    """Frames (f, h, w, 3) uint8 as a data URI of a picture that moves, in so many seconds, again and again; 50 to 200 kB."""
     pictures, stream = [Image.fromarray(frame) for frame in frames], io.BytesIO()
     ends = [round(1000 * seconds * (place + 1) / len(pictures)) for place in range(len(pictures))]
     times = [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
-    pictures[0].save(stream, "webp", save_all=True, append_images=pictures[1:], duration=times, loop=0, quality=80)
+    pictures[0].save(stream, "webp", save_all=True, append_images=pictures[1:], duration=times, loop=0, quality=70)
     return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 

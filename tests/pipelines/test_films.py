@@ -22,9 +22,11 @@ from mmalign.data.inspection import inspect
 from mmalign.errors import UserError
 from mmalign.evaluation.run import run as evaluate
 from mmalign.factory import estimate, generate, rank
+from mmalign.factory.encode import encoded
 from mmalign.scoring.run import run as score
 from mmalign.training.run import train
 from tests import tiny_families
+from tests.clips import SHADES, shade
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "wan_diffusion_dpo_lora.yaml"
 PROMPTS = ["a red circle", "a photo of a cat", "two green dogs"]
@@ -132,6 +134,16 @@ def test_films_as_mp4_are_read_back(place):
     found = measure(row["image"]["bytes"])
     assert (found.frames, found.size) == (5, (16, 16))
     assert len(read_clip(row["image"]["bytes"], 5, fps=8)) == 5
+
+
+def test_an_mp4_keeps_what_is_seen_and_has_the_same_bytes_again():
+    pytest.importorskip("av")
+    clip = torch.stack([torch.full((3, 16, 32), value, dtype=torch.uint8) for value in SHADES])
+    content = encoded(clip, "mp4", fps=24)
+    assert encoded(clip, "mp4", fps=24) == content
+    assert [shade(frame) for frame in read_clip(content, 8, fps=24)] == pytest.approx(SHADES, abs=3)
+    with pytest.raises(UserError, match="clips are 31x16 pixels, and mp4 holds even sides alone; choose png as image_format"):
+        encoded(clip[..., :31], "mp4")
 
 
 def test_what_is_for_clips_or_for_pictures_alone_is_told_before_anything_is_drawn(place):

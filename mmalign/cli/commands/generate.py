@@ -5,7 +5,7 @@ from mmalign.cli.quiet import quiet
 
 USAGE = """usage: mmalign generate [CONFIG] --models MODEL ... [--KEY VALUE ...]
 
-Pictures of prompts by models, every prompt by every model and seed.
+Pictures, or clips, of prompts by models, every prompt by every model and seed.
 
   CONFIG       YAML file with the keys below, in place of options or before them
   --models     diffusers folders, hub ids, shapes/NAME for an embedded one, or
@@ -17,6 +17,8 @@ Pictures of prompts by models, every prompt by every model and seed.
     --num-inference-steps 12 --guidance-scale 2 --out pictures
   mmalign generate --prompts prompts.txt --out pictures --models BASE \\
     "{pretrained: BASE, adapter_path: runs/x, label: aligned, dtype: bfloat16}"
+  mmalign generate --prompts prompts.txt --models WAN --frames 81 --fps 16 \
+    --width 832 --height 480 --batch-size 1 --image-format mp4 --out clips
   accelerate launch -m mmalign generate generate.yaml
 
 `mmalign generate --help` lists every key with its unit and its default."""

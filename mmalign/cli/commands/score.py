@@ -6,7 +6,8 @@ from mmalign.errors import UserError
 
 USAGE = """usage: mmalign score [CONFIG] [IMAGES ...] --rewards NAME ... [--KEY VALUE ...]
 
-Scores images under prompts, by one reward or several.
+Scores images, or clips by some of their frames, under prompts, by one reward
+or several.
 
   IMAGES       files, folders, globs in quotes, .tar shards, tables (.parquet,
                .jsonl, .json, .csv), data sets on the hub; before the options
