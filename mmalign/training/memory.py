@@ -1,7 +1,7 @@
 """What memory a training step takes, without taking it: the step is carried out on tensors that have shapes and no content."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,8 @@ from mmalign.diffusion.policy import DenoisingInputs, DiffusionPolicy
 from mmalign.objective import Objective
 from mmalign.training.live_bytes import LiveBytes
 from mmalign.training.reference import FrozenCopy
+from mmalign.training.sharded import unsplit
+from mmalign.training.split_memory import WHOLE, Split, bytes_of, gradients_in_parts, part, room_for, whole_at_once
 
 GIB = 2**30
 NUMBERS = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -28,7 +30,7 @@ IN_FLOAT32 = ("layer_norm", "group_norm", "rms_norm", "softmax", "mse_loss")
 SMALLEST_8BIT, BLOCK_8BIT = 4096, 256
 """bitsandbytes keeps smaller parameters in float32, and one scale for so many numbers of the others."""
 PASSING = {"adamw": 1, "adamw_8bit": 0, "adafactor": 3}
-"""How many times its size a parameter takes while it is stepped."""
+"""How many times its size a parameter takes while it is stepped, but for AdamW on a GPU, whose one kernel writes into what is there."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Memory:
         gradients, optimizer, averages: of the trained part.
         others: parts of the pipeline that are there to draw pictures.
         activations: what the step takes beside these when it takes most.
+        gathered: what a process holds of the others' parts, and for sending its own, where the model or its gradients are split.
     """
 
     weights: int
@@ -50,6 +53,7 @@ class Memory:
     averages: int
     others: int
     activations: int
+    gathered: int = 0
 
     @property
     def peak(self) -> int:
@@ -80,8 +84,9 @@ def estimate(
     config: TrainConfig,
     device: str = "cuda",
     others: int = 0,
+    split: Split = WHOLE,
 ) -> Memory:
-    """Counts the bytes of one step, the optimizer's among them. No weight is read, and none is copied.
+    """Counts the bytes of one step in one process, the optimizer's among them. No weight is read, and none is copied.
 
     Not counted are what kernels take for themselves, what lies between tensors, and CUDA's own some hundred MiB.
 
@@ -92,12 +97,13 @@ def estimate(
         inputs: those of a micro-batch.
         device: "cuda" or "cpu": which rules of autocast and of the allocator hold.
         others: bytes of the pipeline's other parts that lie on the device.
+        split: what of it the process shares with others.
 
     Raises:
         RuntimeError: the method or the model looks at numbers to decide what to do next.
     """
     hollow = FakeTensorMode(allow_non_fake_inputs=True)
-    with hollow, Hollow():
+    with hollow, Hollow(), unsplit(module), unsplit(reference.module) if isinstance(reference, FrozenCopy) else nullcontext():
         denoiser, strategy, inputs = copy.deepcopy((module, reference, inputs), {id(family): family})
     denoiser.__dict__.pop("forward", None)  # accelerate's wrapper calls the module that it was made for
     half = NUMBERS.get(config.mixed_precision)
@@ -105,19 +111,27 @@ def estimate(
     autocast = nullcontext if half is None else partial(torch.autocast, "cpu", half)
     policy = DiffusionPolicy(family, denoiser, strategy, autocast, objective.independent_noise)
     trained = [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
-    weights = _bytes(denoiser.state_dict(keep_vars=True).values())
-    copied = _bytes(strategy.module.parameters()) if isinstance(strategy, FrozenCopy) else 0
+    second = [strategy.module] if isinstance(strategy, FrozenCopy) else []
     on_gpu = device == "cuda"
     with hollow, cuda_rules() if on_gpu else nullcontext(), LiveBytes(512 if on_gpu else 1) as counted:
         states = [state for parameter in trained for state in states_of(parameter, config.optimizer)]
-        held = [torch.empty_like(parameter) for parameter in trained] if config.gradient_accumulation_steps > 1 else []
-        output = objective(policy, inputs)
-        output.loss.mean().backward()
+        held = room_for(trained, split) if config.gradient_accumulation_steps > 1 else []
+        with gradients_in_parts(denoiser, split):
+            output = objective(policy, inputs)
+            output.loss.mean().backward()
         del output, held
-        _step(trained, config.optimizer, device)
-    gradients, kept = _bytes(trained), _bytes(states)
-    averages = 0 if config.ema_decay is None else gradients
-    return Memory(weights, copied, gradients, kept, averages, others, max(0, counted.peak - gradients - kept))
+        stepped(trained, config.optimizer, device)
+    gradients, kept = part(bytes_of(trained), split.gradients), bytes_of(states)
+    return Memory(
+        weights=part(bytes_of(denoiser.state_dict(keep_vars=True).values()), split.weights),
+        reference=part(sum(bytes_of(one.parameters()) for one in second), split.weights),
+        gradients=gradients,
+        optimizer=part(kept, split.optimizer),
+        averages=0 if config.ema_decay is None else part(bytes_of(trained), split.weights),
+        others=others,
+        activations=max(0, counted.peak - gradients - kept),
+        gathered=split.room + whole_at_once([denoiser, *second], split),
+    )
 
 
 def states_of(parameter: Tensor, optimizer: str) -> list[Tensor]:
@@ -134,10 +148,9 @@ def states_of(parameter: Tensor, optimizer: str) -> list[Tensor]:
     return [parameter.new_empty(shape), parameter.new_empty(shape)]
 
 
-def _step(trained: list[nn.Parameter], optimizer: str, device: str) -> None:
-    """The passing memory of an optimizer's step: torch's AdamW on CUDA takes all parameters at once, all others one after the other."""
+def stepped(trained: list[nn.Parameter], optimizer: str, device: str) -> None:
+    """The passing memory of an optimizer's step, which takes one parameter after the other."""
     if optimizer == "adamw" and device == "cuda":
-        _ = [torch.empty_like(parameter) for parameter in trained]
         return
     for parameter in trained:
         _ = [torch.empty_like(parameter) for _ in range(PASSING[optimizer])]
@@ -152,7 +165,8 @@ class Hollow(TorchFunctionMode):
         if func is Tensor.__deepcopy__:
             tensor, memo = args
             if id(tensor) not in memo:
-                memo[id(tensor)] = self._hollow(tensor).requires_grad_(tensor.requires_grad)
+                whole = self._hollow(tensor).requires_grad_(tensor.requires_grad)
+                memo[id(tensor)] = nn.Parameter(whole, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else whole
             return memo[id(tensor)]
         return func(*args, **(kwargs or {}))
 
@@ -184,7 +198,3 @@ def _in_float32(function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> T
 
 def _float32(value: Any) -> Any:
     return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
-
-
-def _bytes(tensors: Iterable[Tensor]) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -27,6 +27,11 @@ SHARDS = "shards"
 """The folder in a checkpoint that holds the parts."""
 
 
+STATE = "__composable_api"
+HOOKS = {"_forward_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs"}
+"""Where torch keeps, in a module that it splits, what it knows of that and what it does around the forward pass."""
+
+
 def shard(module: nn.Module, within_node: bool = False) -> None:
     """Splits a denoiser among all processes, block by block; with one process it stays whole.
 
@@ -72,6 +77,38 @@ def blocks(module: nn.Module) -> list[nn.Module]:
 def is_sharded(module: nn.Module) -> bool:
     """Whether it is split."""
     return isinstance(module, FSDPModule)
+
+
+def processes_of(module: nn.Module) -> int:
+    """Among how many processes it is split."""
+    if not is_sharded(module):
+        return 1
+    held = next(parameter for parameter in module.parameters() if isinstance(parameter, DTensor))
+    return held.device_mesh.size(held.device_mesh.ndim - 1)
+
+
+def own(tensor: Tensor) -> Tensor:
+    """This process's part of a tensor."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+@contextmanager
+def unsplit(module: nn.Module) -> Iterator[None]:
+    """Inside it, a split model has its own class and no hooks, so that it can be copied; nothing may be computed by it."""
+    before = [(part, type(part), dict(vars(part))) for part in module.modules() if is_sharded(part)]
+    for part, kind, held in before:
+        part.__class__ = kind.__bases__[1]
+        for name, value in held.items():
+            if name.startswith(STATE):
+                delattr(part, name)
+            elif name in HOOKS:
+                setattr(part, name, type(value)())
+    try:
+        yield
+    finally:
+        for part, kind, held in before:
+            part.__class__ = kind
+            vars(part).update(held)
 
 
 def whole(tensor: Tensor) -> Tensor:

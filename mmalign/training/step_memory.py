@@ -35,8 +35,9 @@ def estimated(run: Run, batch: Any) -> str | None:
         return None  # its errors are known, and the method asks for no forward that could be counted
     inputs = run.policy.prepare(batch.to(run.accelerator.device), [generator(run.plan.seed, "draw", p) for p in batch.positions])
     module = run.accelerator.unwrap_model(run.policy.module, keep_fp32_wrapper=True)
+    others = _others(run) if on_gpu else 0
     try:
-        found = estimate(run.policy.family, module, reference, run.objective, inputs, run.config, others=_others(run) if on_gpu else 0)
+        found = estimate(run.policy.family, module, reference, run.objective, inputs, run.config, others=others, split=run.stepping.split)
     except Exception as error:  # noqa: BLE001 (torch's own kinds, and those of quantized layers)
         return f"cannot be estimated for this model: {str(error).strip().splitlines()[0] or type(error).__name__}"
     there = torch.cuda.get_device_properties(run.accelerator.device).total_memory if on_gpu else None

@@ -9,7 +9,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from mmalign.errors import UserError
-from mmalign.training.sharded import is_sharded, micro_batch, whole
+from mmalign.training.sharded import is_sharded, micro_batch, processes_of, whole
+from mmalign.training.split_memory import Split
 
 
 class Stepping(Protocol):
@@ -18,10 +19,12 @@ class Stepping(Protocol):
     Attributes:
         module: what answers a forward pass.
         optimizer: has ``param_groups`` and the state of this process; ``state_dict`` gives that of all, which must ask for it together.
+        split: what of the memory is shared among the processes.
     """
 
     module: nn.Module
     optimizer: Any
+    split: Split
 
     def part(self, last: bool) -> AbstractContextManager[Any]:
         """Around forward and backward of a micro-batch. After the last one of a step the gradient is the mean over all processes."""
@@ -53,6 +56,7 @@ class Accelerated:
     ):
         self.accelerator, self.parameters = accelerator, parameters
         self._seen = split or accelerator.num_processes == 1
+        self.split = Split(*[processes_of(module)] * 3)
         self.optimizer = accelerator.prepare(optimizer)
         self.module = module if split else accelerator.prepare(module)
 

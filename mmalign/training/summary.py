@@ -9,8 +9,11 @@ from torch import nn
 
 from mmalign.config import GuardConfig
 from mmalign.training.loop import Run, train_step
+from mmalign.training.memory import size_of
 from mmalign.training.parts import Parts
 from mmalign.training.reference import EarlierAdapter, EarlierCopy, FrozenCopy, NoReference, WithoutUser
+from mmalign.training.sharded import own
+from mmalign.training.split_memory import bytes_of
 from mmalign.training.step_memory import estimated, first_of, watched
 
 
@@ -41,37 +44,39 @@ def announce(parts: Parts, say: Callable[[str], None] | None) -> None:
 
 
 def dry_run(parts: Parts, micro_batches: Iterator[Any]) -> None:
-    """Takes one step without keeping it, and prints its numbers, time, memory and the planned outputs."""
+    """Takes one step without keeping it. The main process prints its numbers, time, memory and the planned outputs."""
     run = parts.run
+    main, several = run.accelerator.is_main_process, run.accelerator.num_processes > 1
     first, micro_batches = first_of(micro_batches)
-    if (wanted := estimated(run, first)) is not None:
-        print(f"memory on GPU  {wanted} (estimated)")
+    if main and (wanted := estimated(run, first)) is not None:
+        print(f"memory on GPU  {wanted} (estimated{', each process' if several else ''})")
     with watched(run) as taken:
         started = time.perf_counter()
         metrics, origins = train_step(run, micro_batches)
-        values = {name: value.item() for name, value in metrics.items()}
+        said = run.accelerator.reduce(torch.stack([value.float() for value in metrics.values()]), reduction="mean").tolist()
         seconds = time.perf_counter() - started
-    print(f"first batch    {'; '.join(origins[:4])}{' ...' if len(origins) > 4 else ''}")
-    print("first step     " + ", ".join(f"{name} {value:.4g}" for name, value in values.items()))
+    if not main:
+        return
+    print(f"first batch    {'; '.join(origins[:4])}{' ...' if len(origins) > 4 or several else ''}")
+    print("first step     " + ", ".join(f"{name} {value:.4g}" for name, value in zip(metrics, said, strict=True)))
     minutes = seconds * run.config.max_train_steps / 60
     print(f"time           {seconds:.2f} s for the first step, about {minutes:.0f} min for all at that pace")
-    print(f"memory         {memory(run)}{taken()}")
+    print(f"memory         {memory(run)}{taken()}{'; of this process' if several else ''}")
     print(f"would write    {run.output_dir}: {', '.join(planned(parts))}")
 
 
 def memory(run: Run) -> str:
-    """The sizes of weights, gradients and optimizer state."""
-    weights = size(run.policy.module)
-    trained = sum(p.numel() * p.element_size() for p in run.parameters)
-    states = sum(t.numel() * t.element_size() for s in run.optimizer.state.values() for t in s.values() if isinstance(t, torch.Tensor))
+    """The sizes of weights, gradients and optimizer state in this process."""
+    trained = bytes_of(run.parameters) // run.stepping.split.gradients
+    states = bytes_of(own(t) for s in run.optimizer.state.values() for t in s.values() if isinstance(t, torch.Tensor))
     copied = size(run.trainable.reference.module) if isinstance(getattr(run.trainable, "reference", None), FrozenCopy) else 0
-    parts = {"weights": weights, "reference": copied, "gradients": trained, "optimizer": states}
-    return ", ".join(f"{name} {count / 2**20:.0f} MiB" for name, count in parts.items())
+    parts = {"weights": size(run.policy.module), "reference": copied, "gradients": trained, "optimizer": states}
+    return ", ".join(f"{name} {size_of(count)}" for name, count in parts.items())
 
 
 def size(module: nn.Module) -> int:
-    """Bytes of a model's weights."""
-    return sum(p.numel() * p.element_size() for p in module.parameters())
+    """Bytes of a model's weights in this process."""
+    return bytes_of(map(own, module.parameters()))
 
 
 def reference_of(run: Run) -> str | None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mmalign.config import TrainConfig
 from mmalign.errors import UserError
+from mmalign.training.split_memory import Split
 from mmalign.training.zero import Zero
 
 BUCKET = 50_000_000
@@ -54,6 +55,9 @@ class ZeroStepping:
         }
         self.module, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=settings | dict(zero.more))
         self.optimizer = SplitOptimizer(self.module.optimizer, groups)
+        world = dist.get_world_size()
+        room = 4 * (trained // world + settings["zero_optimization"]["reduce_bucket_size"])  # its part in float32 once more
+        self.split = Split(gradients=world if zero.stage == 2 else 1, optimizer=world, room=room)
 
     def part(self, last: bool) -> AbstractContextManager[Any]:
         """Stage 2 sends after every micro-batch, since nobody has room for all of its gradient; stage 1 after the last."""

@@ -13,7 +13,7 @@ from mmalign.diffusion.policy import DenoisingInputs, DiffusionPolicy
 from mmalign.objectives.diffusion_dpo import DiffusionDPO
 from mmalign.training import step_memory
 from mmalign.training.live_bytes import LiveBytes
-from mmalign.training.memory import Memory, cuda_rules, estimate, states_of
+from mmalign.training.memory import Memory, cuda_rules, estimate, states_of, stepped
 from mmalign.training.optimizer import make_optimizer
 from mmalign.training.run import train
 from mmalign.training.trainable import trainable
@@ -156,3 +156,23 @@ def test_a_dry_run_tells_the_estimate_and_what_its_step_took(configured, capsys,
     monkeypatch.setattr(step_memory, "LARGE", 2**40)
     train(configured(), dry_run=True)
     assert "memory on GPU" not in capsys.readouterr().out
+
+
+def test_a_fused_step_of_adamw_takes_nothing_beside_its_state():
+    """The kernel of a CPU stands in for that of a GPU, which is called alike."""
+    parameters = [torch.nn.Parameter(torch.randn(size)) for size in (1000, 200)]
+    taken = {}
+    for fused in (True, False):
+        optimizer = torch.optim.AdamW(parameters, fused=fused, foreach=False)
+        for _ in range(2):
+            for parameter in parameters:
+                parameter.grad = torch.ones_like(parameter)
+            with LiveBytes() as counted:
+                optimizer.step()
+        taken[fused] = counted.peak
+    assert taken[True] == 0
+    assert taken[False] >= 4000
+    for device, passing in (("cuda", 0), ("cpu", 4800)):
+        with LiveBytes() as counted:
+            stepped(parameters, "adamw", device)
+        assert counted.peak == passing

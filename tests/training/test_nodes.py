@@ -1,10 +1,8 @@
 """A model that is split within each of two machines is one that is whole: the same weights and numbers, and checkpoints for any number."""
 
 import json
-import os
 
 import pytest
-from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from torch.distributed.checkpoint import FileSystemReader
 
@@ -12,7 +10,7 @@ from mmalign.config import load_training
 from mmalign.errors import UserError
 from mmalign.training.run import train
 from mmalign.training.sharded import SHARDS, processes_of_a_machine
-from tests.forked import shared
+from tests.fresh import together
 
 RESULT = "unet/diffusion_pytorch_model.safetensors"
 
@@ -36,26 +34,23 @@ def made(base, pairs, tmp_path):
         }
         path = tmp_path / f"{out}-{processes}.yaml"
         path.write_text(json.dumps(values))
-        return load_training(path, [])
+        return str(path)
 
     return make
 
 
+def run(rank, path):
+    return train(load_training(path, []))
+
+
 @pytest.mark.slow
 def test_two_machines_of_two_processes_are_one_process(made, base):
-    straight = train(made("one", 1, 3, False))
-
-    def work(rank):
-        os.environ.update({"LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": str(rank % 2)})
-        AcceleratorState._reset_state(reset_partial_state=True)  # this process was forked from one that is alone
-        train(made("four", 4, 2, "node"))
-
-    shared(work, world=4)
-    folder = made("four", 1, 3, "node").output_dir
-    metadata = FileSystemReader(folder / "checkpoint-2" / SHARDS).read_metadata()
+    straight = run(0, made("one", 1, 3, False))
+    together(run, made("four", 4, 2, "node"), world=4, machines=2)
+    metadata = FileSystemReader(straight.with_name("four") / "checkpoint-2" / SHARDS).read_metadata()
     parts = {len(found.chunks) for name, found in metadata.state_dict_metadata.items() if name.startswith("trained.") and found.size[0] > 1}
     assert parts == {2}
-    other = train(made("four", 1, 3, "node"))
+    other = run(0, made("four", 1, 3, "node"))
 
     first, second = (load_file(out / RESULT) for out in (straight, other))
     before = load_file(base / RESULT)

@@ -1,11 +1,8 @@
 """All weights of Qwen-Image in two processes: nothing reads what its last block makes of the text, and nobody waits for its gradient."""
 
 import json
-import os
 
 import pytest
-import torch
-from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from mmalign import pipelines
@@ -13,7 +10,7 @@ from mmalign.config import load_training
 from mmalign.errors import UserError
 from mmalign.training.run import train
 from tests import tiny_families
-from tests.forked import shared
+from tests.fresh import together
 from tests.pipelines.restated import side
 
 RESULT = "transformer/diffusion_pytorch_model.safetensors"
@@ -38,29 +35,26 @@ def made(pairs, tmp_path):
         }
         path = tmp_path / f"{out}.yaml"
         path.write_text(json.dumps(values))
-        return load_training(path, [])
+        return str(path)
 
     return make
 
 
-def forgotten():
-    """A process that was forked from one that is alone forgets that it was, and keeps its group for a second run."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    os.environ["LOCAL_RANK"] = os.environ["RANK"]
-    torch.distributed.destroy_process_group = lambda *_: None
+def run(rank, path):
+    return train(load_training(path, []))
+
+
+def both(rank, path, other):
+    """A run, and one of a family that does not say what is read by nothing."""
+    run(rank, path)
+    pipelines.load(tiny_families.qwen_image()).__class__.unread = ()
+    with pytest.raises(UserError, match=r"depends on transformer_blocks\.1\.attn\.to_add_out\.weight \(6 such in all\)"):
+        run(rank, other)
 
 
 def test_two_processes_are_one_and_a_part_that_nothing_reads_is_named(made, tmp_path):
-    one = train(made("one", 1))
-
-    def work(rank):
-        forgotten()
-        train(made("two", 2))
-        pipelines.qwen_image.QwenImage.unread = ()  # a family that does not say so
-        with pytest.raises(UserError, match=r"depends on transformer_blocks\.1\.attn\.to_add_out\.weight \(6 such in all\)"):
-            train(made("never", 2))
-
-    shared(work)
+    one = run(0, made("one", 1))
+    together(both, made("two", 2), made("never", 2))
     first, second = (load_file(out / RESULT) for out in (one, tmp_path / "two"))
     before = load_file(tmp_path / "base" / RESULT)
     moved = {name: (first[name] - before[name]).abs().max().item() for name in before}

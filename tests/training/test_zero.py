@@ -7,7 +7,6 @@ import shutil
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from mmalign.config import TrainConfig, load_training
@@ -15,8 +14,9 @@ from mmalign.errors import UserError
 from mmalign.training import zero
 from mmalign.training.optimizer import make_optimizer
 from mmalign.training.run import train
+from mmalign.training.split_memory import Split
 from mmalign.training.zero_stepping import ZeroStepping, check
-from tests.forked import shared
+from tests.fresh import together
 
 FULL, LORA = "unet/diffusion_pytorch_model.safetensors", "pytorch_lora_weights.safetensors"
 RESULTS = {"full": FULL, "lora": LORA}
@@ -44,30 +44,28 @@ def made(base, pairs, tmp_path_factory):
         }
         path = folder / f"{out}-{processes}-{steps}.yaml"
         path.write_text(json.dumps(values))
-        return load_training(path, [])
+        return str(path)
 
     return make
 
 
-def prepared():
-    """In a process that was forked from one that is alone: takes it for one of several, in which several runs follow one another."""
+def alone(path):
+    return train(load_training(path, []))
+
+
+def without_compiling():
+    """DeepSpeed would compile a way of its own to send between processes on a CPU."""
     import deepspeed
 
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # which would be compiled first, and is no faster here
-    AcceleratorState._reset_state(reset_partial_state=True)
-    torch.distributed.destroy_process_group = lambda *_: None
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
-def together(*runs):
-    """Does runs (stage, configuration) one after the other in two processes that talk over gloo; stage 0 is without DeepSpeed."""
-
-    def work(rank):
-        prepared()
-        for stage, config in runs:
-            os.environ.update({zero.SWITCH: str(stage > 0), STAGE: str(stage)})
-            train(config)
-
-    shared(work)
+def runs(rank, *wanted):
+    """Does runs (stage, configuration) one after the other; stage 0 is without DeepSpeed."""
+    without_compiling()
+    for stage, path in wanted:
+        os.environ.update({zero.SWITCH: str(stage > 0), STAGE: str(stage)})
+        train(load_training(path, []))
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +73,11 @@ def results(made):
     """The folders of all runs, by kind of adapter and by how they were run."""
     found = {}
     for adapter in ADAPTERS:
-        found[adapter, "one"] = train(made(f"{adapter}-one", adapter, 1))
-        train(made(f"{adapter}-joins", adapter, 1, 2))
+        found[adapter, "one"] = alone(made(f"{adapter}-one", adapter, 1))
+        alone(made(f"{adapter}-joins", adapter, 1, 2))
     root = found["full", "one"].parent
     together(
+        runs,
         *((stage, made(f"{adapter}-{stage}", adapter, 2)) for adapter in ADAPTERS for stage in (1, 2)),
         *((2, made(f"{adapter}-joins", adapter, 2)) for adapter in ADAPTERS),
         *((2, made(f"{adapter}-leaves", adapter, 2, 2)) for adapter in ADAPTERS),
@@ -88,7 +87,7 @@ def results(made):
     )
     for adapter in ADAPTERS:
         shutil.copytree(root / f"{adapter}-leaves", root / f"{adapter}-left")
-        found[adapter, "left"] = train(made(f"{adapter}-left", adapter, 1))
+        found[adapter, "left"] = alone(made(f"{adapter}-left", adapter, 1))
         found |= {(adapter, how): root / f"{adapter}-{how}" for how in ("1", "2", "joins")}
     return found | {("lora", how): root / f"lora-{how}" for how in ("stopped", "copies")}
 
@@ -153,31 +152,33 @@ def steps_of(one, rank, count):
     return norms
 
 
+def by_hand(rank, stage, path):
+    """Three steps of the small model, and one whose loss is not finite."""
+    without_compiling()
+    Accelerator(cpu=True)
+    torch.manual_seed(0)
+    model = Square()
+    one = stepping(model, stage)
+    numbers = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    assert one.split == Split(gradients=stage, optimizer=2, room=4 * (numbers // 2 + numbers))
+    norms = steps_of(one, rank, 3)
+    state = one.optimizer.state_dict()
+    trained = [parameter.detach().clone() for parameter in model.parameters() if parameter.requires_grad]
+    loss = one.module(torch.full((1, 3), float("nan"))).sum()
+    with one.part(last=True):
+        one.backward(loss)
+    assert torch.isinf(one.step(1.0))
+    assert all(torch.equal(a, b) for a, b in zip(trained, (p for p in model.parameters() if p.requires_grad), strict=True))
+    if rank == 0:
+        torch.save({"norms": norms, "state": state, "trained": trained}, path)
+    one.close()
+
+
 @needed
 @pytest.mark.parametrize("stage", [1, 2])
 def test_steps_and_the_state_are_those_of_torchs_adamw(stage, tmp_path):
     """Clipped, accumulated; the state as torch would load it; and what is not finite moves nothing."""
-
-    def work(rank):
-        prepared()
-        Accelerator(cpu=True)
-        torch.manual_seed(0)
-        model = Square()
-        one = stepping(model, stage)
-        norms = steps_of(one, rank, 3)
-        state = one.optimizer.state_dict()
-        trained = [parameter.detach().clone() for parameter in model.parameters() if parameter.requires_grad]
-        loss = one.module(torch.full((1, 3), float("nan"))).sum()
-        with one.part(last=True):
-            one.backward(loss)
-        norm = one.step(1.0)
-        assert torch.isinf(norm)
-        assert all(torch.equal(a, b) for a, b in zip(trained, (p for p in model.parameters() if p.requires_grad), strict=True))
-        if rank == 0:
-            torch.save({"norms": norms, "state": state, "trained": trained}, tmp_path / "said.pt")
-        one.close()
-
-    shared(work)
+    together(by_hand, stage, str(tmp_path / "said.pt"))
     said = torch.load(tmp_path / "said.pt", weights_only=True)
     torch.manual_seed(0)
     model = Square()
