@@ -5,9 +5,10 @@ from pathlib import Path
 from accelerate import PartialState
 
 from mmalign import pipelines
-from mmalign.config import EvaluateConfig, ModelConfig
+from mmalign.config import EvaluateConfig, ModelConfig, RunConfig, load_training
 from mmalign.config.generate import FPS
 from mmalign.diffusion.aligned import Aligned
+from mmalign.errors import UserError
 from mmalign.evaluation.evaluate import evaluate
 from mmalign.evaluation.plan import Options
 from mmalign.evaluation.report import write_report
@@ -17,7 +18,7 @@ from mmalign.evaluation.verdict import verdict
 from mmalign.prompts import load_prompts
 from mmalign.reward import Reward
 
-METRICS_FILE = "metrics.jsonl"
+CONFIG_FILE, METRICS_FILE = "config.yaml", "metrics.jsonl"
 
 
 def run(config: EvaluateConfig) -> Path:
@@ -28,9 +29,7 @@ def run(config: EvaluateConfig) -> Path:
     """
     prompts = load_prompts(config.prompts)
     rewards = {reward.title: reward.build() for reward in config.rewards}
-    family = pipelines.configured(
-        ModelConfig(**{name: getattr(config, name) for name in ("pretrained", "family", "revision", "variant", "vae", "dtype")})
-    )
+    family = pipelines.configured(model_of(config))
     size = family.sized(**config.size)
     family.pipe.to(PartialState().device)
     config = family.settled(config)
@@ -52,6 +51,17 @@ def run(config: EvaluateConfig) -> Path:
     page = write_report(result, config.output_dir, config=config.model_dump(mode="json"), metrics=metrics if metrics.is_file() else None)
     print(told(result))
     return page
+
+
+def model_of(config: EvaluateConfig) -> ModelConfig:
+    """The base, asked as the run in ``adapter_path`` asked it, where that has a configuration: at few timesteps, with a guidance."""
+    known = {name: getattr(config, name) for name in ("pretrained", "family", "revision", "variant", "vae", "dtype")}
+    try:
+        run = load_training(config.adapter_path / CONFIG_FILE)
+    except UserError:  # none, or one of another version
+        run = None
+    asked = {"timesteps": run.model.timesteps, "guidance": run.model.guidance} if isinstance(run, RunConfig) else {}
+    return ModelConfig(**known | asked)
 
 
 def best_possible(rewards: dict[str, Reward]) -> dict[str, float]:

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from mmalign import pipelines
-from mmalign.config import EvaluateConfig, LoraAdapterConfig, from_mapping
+from mmalign.config import EvaluateConfig, LoraAdapterConfig, RunConfig, from_mapping, save_resolved
+from mmalign.evaluation import run as run_module
 from mmalign.evaluation.run import run
 from mmalign.training.trainable import LoraTraining
 from tests import tiny
@@ -21,6 +22,19 @@ def config(tmp_path):
     values = {key: str(tmp_path / name) for key, name in places.items()}
     said = {"rewards": ["colorfulness"], "aligned_to": "colorfulness", "num_inference_steps": 2}
     return from_mapping(values | said, EvaluateConfig)
+
+
+def test_a_run_on_a_model_of_few_steps_is_drawn_as_it_was_trained(config):
+    assert run_module.model_of(config).timesteps is None
+    values = {
+        "model": {"pretrained": "x", "timesteps": [249, 499, 749, 999]},
+        "data": {"source": "pairs"},
+        "method": {"name": "diffusion_dpo"},
+    }
+    save_resolved(from_mapping(values | {"output_dir": "x"}, RunConfig), config.adapter_path / "config.yaml")
+    model = run_module.model_of(config)
+    assert (model.timesteps, model.pretrained) == ([249, 499, 749, 999], config.pretrained)
+    assert pipelines.configured(model).settled(config).guidance_scale == 0
 
 
 def test_the_report_has_the_numbers_that_were_drawn_with(config):
