@@ -17,6 +17,7 @@ from mmalign.errors import UserError
 from mmalign.objective import Objective, check_fit
 from mmalign.policy import DenoisingPolicy, Policy, ScoringPolicy
 from mmalign.training import checkpoint
+from mmalign.training.chosen_stepping import chosen
 from mmalign.training.guard import Guard
 from mmalign.training.guard_actions import heed
 from mmalign.training.interrupt import Interrupted, StopRequest
@@ -25,11 +26,8 @@ from mmalign.training.metrics import Monitor, Reading, step_metrics
 from mmalign.training.optimizer import Apart, effective_learning_rate, make_ema, make_optimizer, make_scheduler
 from mmalign.training.order import BatchPlan, generator
 from mmalign.training.sharded import SHARDS, Shards, is_sharded
-from mmalign.training.stepping import Accelerated, Stepping
 from mmalign.training.trained import Trained, parameters
 from mmalign.training.windows import report, unfinished_logged
-from mmalign.training.zero import asked
-from mmalign.training.zero_stepping import ZeroStepping
 
 WEIGHT = "weight"  # mean weight of the rows, among a step's sums
 
@@ -74,19 +72,8 @@ class Run:
         optimizer = make_optimizer(self.parameters, self.config, self.learning_rate, self.apart)
         self.scheduler = make_scheduler(optimizer, self.config)
         self.ema = make_ema(self.parameters, self.config)
-        self.stepping = self._stepping(optimizer)
+        self.stepping = chosen(self, optimizer)
         self.optimizer, self.policy.module = self.stepping.optimizer, self.stepping.module
-
-    def _stepping(self, optimizer: torch.optim.Optimizer) -> Stepping:
-        """By DeepSpeed where it was launched for several processes. Raises UserError where the run does not go with it."""
-        zero = asked()
-        if zero is None or self.accelerator.num_processes == 1:
-            return Accelerated(self.accelerator, self.policy.module, optimizer, self.parameters, self.sharded)
-        if self.sharded:
-            raise UserError("speed.shard splits the model already, and more than DeepSpeed would; launch with torchrun, or set it to false")
-        if not isinstance(self.policy, Policy) or self.objective.normalized:
-            raise UserError("reward scorers are not trained with DeepSpeed, which has little to split there; launch with torchrun")
-        return ZeroStepping(self.policy.module, optimizer, zero, self.config, self.plan.batch_size, self.plan.accumulation)
 
     def watch_by(self, config: GuardConfig) -> None:
         """Starts the guard of the configuration, before anything is trained or put back."""

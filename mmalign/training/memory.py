@@ -103,9 +103,8 @@ def estimate(
         RuntimeError: the method or the model looks at numbers to decide what to do next.
     """
     hollow = FakeTensorMode(allow_non_fake_inputs=True)
-    with hollow, Hollow(), unsplit(module), unsplit(reference.module) if isinstance(reference, FrozenCopy) else nullcontext():
-        denoiser, strategy, inputs = copy.deepcopy((module, reference, inputs), {id(family): family})
-    denoiser.__dict__.pop("forward", None)  # accelerate's wrapper calls the module that it was made for
+    with hollow:
+        denoiser, strategy, inputs = hollow_copy(family, module, reference, inputs)
     half = NUMBERS.get(config.mixed_precision)
     # what has no content is on the CPU, and so is the autocast that it obeys
     autocast = nullcontext if half is None else partial(torch.autocast, "cpu", half)
@@ -132,6 +131,15 @@ def estimate(
         activations=max(0, counted.peak - gradients - kept),
         gathered=split.room + whole_at_once([denoiser, *second], split),
     )
+
+
+def hollow_copy(family: DiffusionFamily, module: nn.Module, reference: Any, inputs: DenoisingInputs) -> Any:
+    """A denoiser, a strategy and inputs without content; what is split is whole. The family stays as it is."""
+    apart = unsplit(reference.module) if isinstance(reference, FrozenCopy) else nullcontext()
+    with Hollow(), unsplit(module), apart:
+        denoiser, strategy, inputs = copy.deepcopy((module, reference, inputs), {id(family): family})
+    denoiser.__dict__.pop("forward", None)  # accelerate's wrapper calls the module that it was made for
+    return denoiser, strategy, inputs
 
 
 def states_of(parameter: Tensor, optimizer: str) -> list[Tensor]:
