@@ -3,10 +3,10 @@
     COMFYUI=~/ComfyUI python benchmarks/comfyui_loads.py        a checkout of ComfyUI with its requirements; no weights, no GPU
 
 For each family a LoRA of rank 2 with random numbers in the layers that mmalign trains is exported for a base of which there are shapes
-alone. ComfyUI builds its model of these shapes without weights (that of diffusers' tensors where it has a converter), and
-`comfy.sd.load_lora_for_models` loads the file; every warning of it is counted. What the loader then adds to the weights of some layers
-(`comfy.lora.calculate_weight` on zeros) is compared with ``alpha / rank * up @ down`` of the LoRA, layer by layer through ComfyUI's map of
-diffusers' names; where it has none (Wan) through diffusers' converter of the published checkpoint.
+alone, then one of the CLIP text encoders too. ComfyUI builds its model of these shapes without weights (that of diffusers' tensors where it
+has a converter), and `comfy.sd.load_lora_for_models` loads the file; every warning of it is counted. What the loader then adds to the
+weights of some layers (`comfy.lora.calculate_weight` on zeros) is compared with ``alpha / rank * up @ down`` of the LoRA, layer by layer
+through ComfyUI's map of diffusers' names; where it has none (Wan) through diffusers' converter of the published checkpoint.
 """
 
 import json
@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -89,6 +90,10 @@ MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "sana": ("SanaPipeline", "SanaTransformer2DModel", {}),
 }
 """Pipeline, class of the denoiser, and its shape where it is not the class's default: those of the published models."""
+ENCODERS = {"sd15": ("l",), "sdxl": ("l", "g"), "sd3": ("l", "g"), "flux": ("l",)}
+"""The CLIP text encoders of a model, in the pipeline's order, by ComfyUI's names."""
+CLIPS = {"l": (12, 768), "g": (32, 1280)}
+"""Layers and width."""
 WAN = {"image_model": "wan2.1", "model_type": "t2v", "dim": 1536, "num_heads": 12, "num_layers": 30, "ffn_dim": 8960, "out_dim": 16}
 
 
@@ -116,14 +121,15 @@ class Loaded:
 def main() -> None:
     torch.set_num_threads(1)
     print("| model | form | layers | tensors | weights changed | warnings | unknown | apart |\n|---|---|---:|---:|---:|---:|---:|---:|")
-    for name in MODELS:
+    for name, encoders in [*((name, False) for name in MODELS), *((name, True) for name in ENCODERS)]:
         for form in ("kohya", "comfyui"):
             with tempfile.TemporaryDirectory() as folder:
                 try:
-                    found = loaded(name, form, Path(folder))
+                    found = loaded(name, form, Path(folder), encoders)
                 except UserError as error:
                     print(f"| {name} | {form} | refused: {error} |")
                     continue
+            name = f"{name}, its text encoders too" if encoders else name
             said = f"{len(found.warnings)} ({found.warnings[0]})" if found.warnings else "0"
             print(
                 f"| {name} | {form} | {found.layers} | {found.keys} | {found.patched} | {said} | {found.unknown} | {found.apart:.1e} |",
@@ -131,23 +137,57 @@ def main() -> None:
             )
 
 
-def loaded(name: str, form: str, folder: Path) -> Loaded:
-    """Exports a LoRA of a model and has ComfyUI load it. Raises UserError where mmalign refuses to."""
-    denoiser, updates = write_run(name, folder)
+def loaded(name: str, form: str, folder: Path, encoders: bool = False) -> Loaded:
+    """Exports a LoRA of a model, and of its text encoders where asked, and has ComfyUI load it. Raises UserError where mmalign refuses."""
+    denoiser, updates = write_run(name, folder, encoders)
     file = load_file(export(folder / "run", form, dtype="float32"))
     comfy = comfyui()
-    model = theirs(name, denoiser)
-    patcher = comfy.model_patcher.ModelPatcher(model, load_device=torch.device("cpu"), offload_device=torch.device("cpu"))
+    model, clip = theirs(name, denoiser), texts(name) if encoders else None
     with warned() as said:
-        patched = comfy.sd.load_lora_for_models(patcher, None, file, 1.0, 0.0)[0].patches
-    names = {kohya.named(place_of(path, MODELS[name][0], denoiser.config).name) for path in updates}
+        both = comfy.sd.load_lora_for_models(patcher(model), clip, file, 1.0, 1.0)
+    patched = both[0].patches | (both[1].patcher.patches if encoders else {})
+    names = {kohya.named(place_of(path, MODELS[name][0], denoiser.config).name) for path in updates if not path.startswith("text_encoder")}
     unknown = len(names - comfy.lora.model_lora_keys_unet(model, {}).keys())
-    apart = max(apart_of(place, updates[path], patched, model) for path, place in sample(places_of(name, model), updates))
+    shapes = {
+        key: tensor.shape
+        for part in (model, clip.cond_stage_model if encoders else None)
+        if part
+        for key, tensor in part.state_dict().items()
+    }
+    chosen = sample(places_of(name, model) | places_of_texts(name, updates), updates)
+    apart = max(apart_of(place, updates[path], patched, shapes) for path, place in chosen)
     return Loaded(len(updates), len(file), len(patched), tuple(said), unknown, apart)
 
 
-def write_run(name: str, folder: Path) -> tuple[nn.Module, dict[str, tuple[Tensor, Tensor]]]:
-    """A base without weights and the folder of a run on it; gives the denoiser, and down and up of each layer."""
+def patcher(model: nn.Module) -> Any:
+    """What ComfyUI keeps patches of a model in."""
+    return comfyui().model_patcher.ModelPatcher(model, load_device=torch.device("cpu"), offload_device=torch.device("cpu"))
+
+
+def texts(name: str) -> Any:
+    """ComfyUI's text encoders of a model, without weights and without T5."""
+    comfy, clip = comfyui(), comfyui().sd.CLIP(no_init=True)
+    given = {"device": torch.device("meta"), "dtype": torch.float32}
+    kind = {"sdxl": comfy.sdxl_clip.SDXLClipModel, "sd3": partial(comfy.text_encoders.sd3_clip.SD3ClipModel, t5=False)}
+    clip.cond_stage_model = kind.get(name, comfy.sd1_clip.SD1ClipModel)(**given)
+    clip.patcher = patcher(clip.cond_stage_model)
+    clip.tokenizer = clip.layer_idx = clip.apply_hooks_to_conds = clip.use_clip_schedule = None
+    clip.tokenizer_options = {}
+    return clip
+
+
+def places_of_texts(name: str, updates: Mapping[str, Any]) -> dict[str, str]:
+    """Where ComfyUI has the weights of CLIP's layers."""
+    own = {"text_encoder" if place == 0 else f"text_encoder_{place + 1}": clip for place, clip in enumerate(ENCODERS.get(name, ()))}
+    paths = [path.partition(".") for path in updates if path.startswith("text_encoder")]
+    return {f"{whose}.{path}.weight": f"clip_{own[whose]}.transformer.{path}.weight" for whose, _, path in paths}
+
+
+def write_run(name: str, folder: Path, encoders: bool = False) -> tuple[nn.Module, dict[str, tuple[Tensor, Tensor]]]:
+    """A base without weights and the folder of a run on it; gives the denoiser, and down and up of each layer.
+
+    ``encoders``: the projections of the CLIP text encoders have a LoRA too.
+    """
     pipeline, kind, shape = MODELS[name]
     with init_empty_weights():
         denoiser = getattr(diffusers, kind)(**shape)
@@ -163,6 +203,12 @@ def write_run(name: str, folder: Path) -> tuple[nn.Module, dict[str, tuple[Tenso
         for path, layer in denoiser.named_modules()
         if isinstance(layer, nn.Linear) and any(path == target or path.endswith(f".{target}") for target in targets)
     }
+    for place, (layers, width) in enumerate(CLIPS[clip] for clip in ENCODERS[name]) if encoders else ():
+        whose = "text_encoder" if place == 0 else f"text_encoder_{place + 1}"
+        for path in (
+            f"{whose}.text_model.encoder.layers.{i}.self_attn.{end}_proj" for i in range(layers) for end in ("q", "k", "v", "out")
+        ):
+            updates[path] = torch.randn(RANK, width, generator=random_of), torch.randn(width, RANK, generator=random_of)
     save(folder / "run", part, updates, peft=name == "pixart")
     config = {"model": {"pretrained": str(folder / "base")}, "data": {"source": "pairs"}, "method": {"name": "diffusion_dpo"}}
     (folder / "run" / "config.yaml").write_text(yaml.safe_dump(config | {"output_dir": str(folder / "run")}))
@@ -180,8 +226,10 @@ def save(folder: Path, part: str, updates: Mapping[str, tuple[Tensor, Tensor]], 
     if peft:
         save_peft(folder, LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=["to_q"]), named)  # type: ignore[arg-type]
         return
-    header = json.dumps({f"{part}.r": RANK, f"{part}.lora_alpha": ALPHA})
-    save_file({f"{part}.{name}": tensor for name, tensor in named.items()}, folder / LORA_FILE, {"lora_adapter_metadata": header})
+    whose = {path.partition(".")[0] if path.startswith("text_encoder") else part for path in updates}
+    header = json.dumps({f"{one}.{key}": value for one in whose for key, value in (("r", RANK), ("lora_alpha", ALPHA))})
+    tensors = {name if name.startswith("text_encoder") else f"{part}.{name}": tensor for name, tensor in named.items()}
+    save_file(tensors, folder / LORA_FILE, {"lora_adapter_metadata": header})
 
 
 def comfyui() -> Any:
@@ -234,16 +282,17 @@ def places_of(name: str, model: Any) -> dict[str, Any]:
 
 
 def sample(places: Mapping[str, Any], updates: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Some of the LoRA's layers with their places."""
-    chosen = random.Random(0).sample(sorted(updates), min(LAYERS, len(updates)))
+    """Some of the LoRA's layers with their places, half of them of the text encoders where there are any."""
+    texts = [path for path in sorted(updates) if path.startswith("text_encoder")]
+    parts = [[path for path in sorted(updates) if path not in set(texts)], *([texts] if texts else [])]
+    chosen = [path for part in parts for path in random.Random(0).sample(part, min(LAYERS // len(parts), len(part)))]
     return [(path, places[f"{path}.weight"]) for path in chosen]
 
 
-def apart_of(place: Any, update: tuple[Tensor, Tensor], patches: Mapping[str, Any], model: nn.Module) -> float:
+def apart_of(place: Any, update: tuple[Tensor, Tensor], patches: Mapping[str, Any], shapes: Mapping[str, torch.Size]) -> float:
     """How far what ComfyUI adds to a weight is from the LoRA's update, over the largest entry of that."""
     name, part = (place, None) if isinstance(place, str) else place[:2]
-    shape = model.state_dict()[name].shape
-    added = comfyui().lora.calculate_weight(patches[name], torch.zeros(shape), name)
+    added = comfyui().lora.calculate_weight(patches[name], torch.zeros(shapes[name]), name)
     added = added if part is None else added.narrow(*part)
     wanted = ALPHA / RANK * update[1] @ update[0]
     return ((added.view_as(wanted) - wanted).abs().max() / wanted.abs().max()).item()

@@ -17,6 +17,14 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("form", READERS)
+@pytest.mark.parametrize("name", comfyui_loads.ENCODERS)
+def test_comfyui_loads_the_text_encoders_too(name, form, tmp_path):
+    found = comfyui_loads.loaded(name, form, tmp_path, encoders=True)
+    assert found.warnings == ()
+    assert found.apart < 1e-5
+
+
 @pytest.mark.parametrize(("name", "form"), CASES)
 def test_comfyui_loads_every_key_and_adds_what_was_trained(name, form, tmp_path):
     found = comfyui_loads.loaded(name, form, tmp_path)
