@@ -3,6 +3,7 @@
     python benchmarks/memory.py                          # estimates for models of published size; no weights, no GPU
     python benchmarks/memory.py --measure                # and the peak of real steps: on a GPU, torch.cuda.max_memory_allocated
     python benchmarks/memory.py --models middle --measure    # without one, what torch's profiler sees the allocator give out
+    python benchmarks/memory.py --models split           # estimates for one of several processes that a model is split among
 
 The models have random weights of the published shapes, so that nothing is downloaded. Estimates are for CUDA's rules unless the measuring
 is done on the CPU.
@@ -33,6 +34,7 @@ from mmalign.pipelines.sdxl import SDXL
 from mmalign.training.memory import GIB, Memory, estimate
 from mmalign.training.optimizer import make_optimizer
 from mmalign.training.prompted import PromptedDenoiser
+from mmalign.training.split_memory import Split
 from mmalign.training.trainable import trainable
 
 if __package__:
@@ -135,7 +137,7 @@ PLAIN = TrainConfig(mixed_precision="bf16", gradient_checkpointing=False)
 
 @dataclass(frozen=True)
 class Case:
-    """One way to train a model."""
+    """One way to train a model; by several processes it is split among them."""
 
     model: str
     pairs: int
@@ -143,6 +145,7 @@ class Case:
     adapter: AdapterConfig = LORA
     dtype: torch.dtype = torch.bfloat16
     train: TrainConfig = CHECKPOINTED
+    processes: int = 1
 
     @property
     def texts(self) -> bool:
@@ -154,7 +157,8 @@ class Case:
         how += " also in the text encoders" if self.texts else ""
         checkpointed = "checkpointed" if self.train.gradient_checkpointing else "not checkpointed"
         said = [self.model, how, str(self.dtype).removeprefix("torch."), self.train.mixed_precision, self.train.optimizer, checkpointed]
-        return f"{', '.join(said)}, {self.pairs} pairs of {self.side}"
+        among = f", split among {self.processes}" if self.processes > 1 else ""
+        return f"{', '.join(said)}, {self.pairs} pairs of {self.side}{among}"
 
 
 FULL = Case("sdxl", 1, 128, FullConfig(), train=TrainConfig(mixed_precision="bf16", gradient_checkpointing=True, optimizer="adafactor"))
@@ -178,6 +182,7 @@ CASES = {
         replace(FULL, train=FULL.train.model_copy(update={"gradient_accumulation_steps": 2})),
     ],
     "sd3": [Case("sd3", 1, 128), Case("sd3", 4, 128)],
+    "split": [Case("sdxl", 1, 128, FullConfig(), processes=processes) for processes in (1, 4, 8)],
 }
 
 
@@ -186,7 +191,8 @@ def estimated(case: Case, device: str) -> Memory:
     model, objective = MODELS[case.model], DiffusionDPO(beta=2000.0)
     family = model.opened(case.dtype, None)
     trained, inputs = _trained(case, family), model.inputs(case.pairs, case.side, case.dtype, "cpu", case.texts)
-    return estimate(family, trained.module, trained.reference, objective, inputs, case.train, device)
+    among = Split(*[case.processes] * 3)
+    return estimate(family, trained.module, trained.reference, objective, inputs, case.train, device, split=among)
 
 
 def measured(case: Case, device: str) -> int:
@@ -247,7 +253,7 @@ def _autocast(precision: str, device: str) -> Callable[[], Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=["sd15", "sdxl", "sd3"])
+    parser.add_argument("--models", nargs="+", choices=list(CASES), default=["sd15", "sdxl", "sd3"])
     parser.add_argument("--measure", action="store_true", help="take real steps too, on the GPU where there is one")
     arguments = parser.parse_args()
     on = "cuda" if torch.cuda.is_available() or not arguments.measure else "cpu"
@@ -255,7 +261,7 @@ def main() -> None:
         start = time.perf_counter()
         counted = estimated(case, on)
         line = f"{case}: {counted.peak / GIB:.3f} GiB ({counted}) in {time.perf_counter() - start:.0f} s"
-        if arguments.measure:
+        if arguments.measure and case.processes == 1:
             peak = measured(case, on)
             line += f"; measured on {on} {peak / GIB:.3f} GiB, the estimate is {counted.peak / peak - 1:+.1%}"
         print(line, flush=True)

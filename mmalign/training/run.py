@@ -45,7 +45,7 @@ def train(config: TrainingConfig, dry_run: bool = False, **given: Any) -> Path:
         Interrupted: stopped by a signal, after a checkpoint was written.
     """
     output_dir = config.output_dir.expanduser()
-    accelerator = make_accelerator(config.train, output_dir)
+    accelerator = make_accelerator(config.train, output_dir, splits(config))
     if not dry_run:
         prepare_output(config, output_dir, accelerator)
     rows = rows_per_step(config.train, accelerator) if dry_run else None
@@ -74,7 +74,7 @@ def profiled(config: TrainingConfig, trace: Path | None = None, **given: Any) ->
     steps = max(config.train.max_train_steps, profile.IN_ALL)
     config = config.model_copy(update={"train": config.train.model_copy(update={"max_train_steps": steps})})
     output_dir = config.output_dir.expanduser()
-    accelerator = make_accelerator(config.train, output_dir)
+    accelerator = make_accelerator(config.train, output_dir, splits(config))
     with KINDS[type(config)](config, accelerator, output_dir, rows_per_step(config.train, accelerator), **given) as parts:
         summary.announce(parts, print if accelerator.is_main_process else None)
         with closing(parts.run.stepping):
@@ -101,7 +101,12 @@ def carry_out(parts: Parts, output_dir: Path) -> None:
             write_result(parts, output_dir)
 
 
-def make_accelerator(config: TrainConfig, output_dir: Path) -> Accelerator:
+def splits(config: TrainingConfig) -> bool:
+    """Whether a run splits the model among its processes."""
+    return isinstance(config, RunConfig) and bool(config.speed.shard)
+
+
+def make_accelerator(config: TrainConfig, output_dir: Path, split: bool = False) -> Accelerator:
     """Precision, processes and trackers. Accumulation is the loop's own, in whole rows.
 
     Raises:
@@ -109,7 +114,7 @@ def make_accelerator(config: TrainConfig, output_dir: Path) -> Accelerator:
     """
     if AcceleratorState._shared_state:
         AcceleratorState._reset_state()  # a second run in one session may want another precision
-    check_launcher()
+    check_launcher(split)
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     # without a GPU, accelerate joins launched processes only when told that it is on the CPU
     alone = launched > 1 and not torch.accelerator.is_available()
@@ -128,8 +133,11 @@ def make_accelerator(config: TrainConfig, output_dir: Path) -> Accelerator:
     return accelerator
 
 
-def check_launcher() -> None:
+def check_launcher(split: bool = False) -> None:
     """Looks at what accelerate's launcher has left in the environment.
+
+    Args:
+        split: whether the run splits the model by itself.
 
     Raises:
         UserError: it was told to split the model in a way that runs do not go; or to start several processes, of which it starts one on
@@ -141,9 +149,8 @@ def check_launcher() -> None:
             "accelerate launch was asked for several processes and has started one; use torchrun --nproc_per_node N -m mmalign train"
         )
     zero.asked()
-    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() in ("true", "1"):
-        remedy = "launch with torchrun, or with accelerate's plain multi-GPU, and set speed.shard true to split the model"
-        raise UserError(f"accelerate is configured for FSDP in its own way, which would not be what is saved and averaged here; {remedy}")
+    if not split and os.environ.get("ACCELERATE_USE_FSDP", "false").lower() in ("true", "1"):
+        raise UserError("accelerate is configured for FSDP, which runs do in their own way; set speed.shard true, or use plain multi-GPU")
 
 
 def prepare_output(config: TrainingConfig, output_dir: Path, accelerator: Accelerator) -> None:

@@ -88,5 +88,5 @@ def missing() -> bool:
 
 
 def hidden() -> AbstractContextManager[None]:
-    """Inside it, accelerate does not see that it was told to use DeepSpeed, which would then step within the backward pass."""
-    return patch_environment(**{SWITCH: "false"})
+    """Inside it, accelerate does not see that it was told to use DeepSpeed, which would then step within the backward pass, or FSDP."""
+    return patch_environment(**{SWITCH: "false", "ACCELERATE_USE_FSDP": "false"})

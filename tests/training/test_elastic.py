@@ -140,10 +140,11 @@ def test_the_innermost_blocks_are_split_and_none_twice():
     assert len(held) == len(set(held))
 
 
-def test_what_accelerate_would_split_in_its_own_way_is_refused(monkeypatch):
+def test_what_accelerate_would_split_in_its_own_way_is_refused_unless_the_run_does_it(monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(UserError, match="FSDP.*speed.shard"):
+    with pytest.raises(UserError, match="FSDP.*speed.shard true"):
         check_launcher()
+    check_launcher(split=True)
 
 
 def test_several_processes_of_which_accelerate_has_started_one_are_missed(monkeypatch):
