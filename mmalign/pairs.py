@@ -1,5 +1,6 @@
 """Preferences from a model's own pictures: draw several per prompt, score them, keep the best against the worst, or the whole ranking."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from mmalign.diffusion.draw import eight_bits
 from mmalign.errors import UserError
 from mmalign.evaluation.write import check_folder
 from mmalign.factory.encode import encoded
-from mmalign.frames import JUDGED
+from mmalign.frames import JUDGED, said
 from mmalign.prompts import load_prompts
 
 Sampler = Callable[[Sequence[str], Sequence[int]], Tensor]
@@ -133,6 +134,8 @@ class _Drawn:
 
 def _sampler(config: PairsConfig) -> Sampler:
     family = pipelines.configured(config.model)
+    if family.default_frames is not None:
+        tqdm.write(said(config.judged_frames), file=sys.stderr)
     family.pipe.to(PartialState().device)
     call = {"num_inference_steps": config.num_inference_steps, "guidance_scale": config.guidance_scale, **family.sized(**config.size)}
 

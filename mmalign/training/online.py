@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from mmalign.config import OnlineConfig
 from mmalign.data.cache import TensorCache
 from mmalign.data.schema import Example
+from mmalign.frames import said as clip_scores
 from mmalign.objective import Objective
 from mmalign.training import views
 from mmalign.training.dataset import EncodedExamples
@@ -132,18 +133,22 @@ def with_rounds(parts: Parts, examples: Sequence[Example], drawer: Drawer, dry: 
         parts, online.model_copy(update={"refresh_steps": 1}) if dry else online, examples, drawer, None if dry else parts.run.output_dir
     )
     parts.run.round_steps = online.refresh_steps
-    about = replace(parts.about, strengths={**parts.about.strengths, "drawn": said(online, parts.run.plan.rows_per_step)})
+    about = replace(
+        parts.about, strengths={**parts.about.strengths, "drawn": said(online, parts.run.plan.rows_per_step, drawer.encoder.frames)}
+    )
     return replace(parts, stream=rounds.batches, about=about)
 
 
-def said(online: OnlineConfig, rows_per_step: int) -> str:
-    """Who draws, from which pool, and how many pictures a round."""
+def said(online: OnlineConfig, rows_per_step: int, frames: int | None = None) -> str:
+    """Who draws, from which pool, and how many pictures a round, or clips of so many frames, and how these are judged."""
     who = {"newest": "the model as it is then", "uniform": "one of its states so far, any as likely", "first": "the base"}[online.member]
     rows = online.refresh_steps * rows_per_step
     kept = {"opponent": "one against each winner", "pair": "the best and the worst are kept", "ranking": "all are kept"}[online.keep]
     measured = "; it is the reference too" if online.reference == "member" else ""
-    pictures = f"{rows} rows x {online.draws} = {rows * online.draws} pictures"
-    return f"{pictures} every {online.refresh_steps} steps by {who} ({kept}){measured}"
+    what = "pictures" if frames is None else f"clips of {frames} frames"
+    judged = f"; {clip_scores(online.judged_frames)}" if frames is not None and online.rewards else ""
+    pictures = f"{rows} rows x {online.draws} = {rows * online.draws} {what}"
+    return f"{pictures} every {online.refresh_steps} steps by {who} ({kept}){measured}{judged}"
 
 
 def taken(online: OnlineConfig | None, objective: Objective, examples: Sequence[Example]) -> Sequence[Example]:

@@ -234,10 +234,11 @@ def test_sizes_that_cannot_be_drawn_are_told(place, trained):
         evaluate(comparison(place, trained, "none", height=12))
 
 
-def test_pairs_in_one_go(place):
+def test_pairs_in_one_go(place, capsys):
     values = {"model": {"pretrained": str(place / "wan")}, "prompts": str(place / "prompts.txt"), "rewards": ["colorfulness"]}
     values |= {"per_prompt": 2, "limit": 2, "output": str(place / "pairs.parquet"), **SIZE, **DRAWN}
     pairs.run(from_mapping(values, PairsConfig))
+    assert "a clip's score is the mean over 8 evenly spaced frames" in capsys.readouterr().err
     examples = load("auto", place / "pairs.parquet")
     assert [len(read_clip(source, 5)) for example in examples for source in example.images] == [5] * 4
     for example in examples:
@@ -275,7 +276,10 @@ def test_clips_are_drawn_during_the_run_and_the_same_on_resume(place):
         settings = config.train.model_copy(update={"max_train_steps": steps, "checkpointing_steps": 1, **more})
         return train(config.model_copy(update={"data": data, "train": settings}))
 
-    whole = load_file(run("online", 2) / "pytorch_lora_weights.safetensors")
+    first = run("online", 2)
+    assert "clips of 5 frames every 2 steps" in (first / "README.md").read_text()
+    assert "a clip's score is the mean over 8 evenly spaced frames" in (first / "README.md").read_text()
+    whole = load_file(first / "pytorch_lora_weights.safetensors")
     run("parted", 1)
     again = load_file(run("parted", 2, resume_from_checkpoint="latest") / "pytorch_lora_weights.safetensors")
     assert all(torch.equal(whole[name], again[name]) for name in whole)
