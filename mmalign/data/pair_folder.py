@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 from mmalign import plugins
+from mmalign.data.films import FILMS
 from mmalign.errors import UserError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", *FILMS)
 CAPTIONS = (".txt", ".caption")
 PROMPT_KEYS = ("prompt", "caption", "text")
 

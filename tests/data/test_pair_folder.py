@@ -90,3 +90,12 @@ def test_metadata_that_contradicts_itself_is_named(folder):
     (folder / "metadata.jsonl").write_text("\n".join(lines))
     with pytest.raises(UserError, match="line 2, gives 'a' a second, different prompt"):
         load("auto", folder)
+
+
+def test_films_make_pairs_too(tmp_path):
+    for side in "wl":
+        (tmp_path / side).mkdir()
+        (tmp_path / side / "fox.mp4").write_bytes(side.encode())
+    (tmp_path / "fox.txt").write_text("a fox")
+    [example] = load("auto", tmp_path)
+    assert (example.prompt, example.images) == ("a fox", (tmp_path / "w" / "fox.mp4", tmp_path / "l" / "fox.mp4"))

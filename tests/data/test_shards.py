@@ -102,3 +102,9 @@ def test_what_is_no_shard_is_a_sentence(shard, tmp_path):
         load("auto", shard([("0", {"txt": b"a"})], "b.tar", "w:gz"))
     with pytest.raises(UserError, match="is empty"):
         load("auto", shard([], "c.tar"))
+
+
+def test_films_are_candidates_too(shard):
+    place = shard([("0", {"txt": b"a fox", "chosen.mp4": b"first", "rejected.webm": b"second"})])
+    [example] = load("auto", place)
+    assert (example.prompt, example.images) == ("a fox", (b"first", b"second"))

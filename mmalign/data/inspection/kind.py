@@ -7,7 +7,6 @@ from typing import Any
 
 from mmalign import plugins
 from mmalign.data import detect
-from mmalign.data.films import FILMS
 from mmalign.data.pair_folder import SUFFIXES
 from mmalign.data.responses import load
 from mmalign.data.rows import exists
@@ -43,4 +42,4 @@ def _finds_images(name: str, table: Table, given: Mapping[str, Any]) -> bool:
         images = reader.candidates(reader.arranged(table).row(0)).images
     except UserError:
         return False
-    return all(not isinstance(image, Path) or image.suffix.lower() in (*SUFFIXES, *FILMS) or exists(image) for image in images)
+    return all(not isinstance(image, Path) or image.suffix.lower() in SUFFIXES or exists(image) for image in images)
