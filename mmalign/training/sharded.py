@@ -53,8 +53,12 @@ def shard(module: nn.Module, within_node: bool = False) -> None:
 
 
 def processes_of_a_machine(world: int) -> int:
-    """How many of so many processes this machine has, as the launcher says. Raises UserError where others must have another number."""
-    each = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    """How many of so many processes this machine has, as the launcher says. Raises UserError where it does not, or others have more."""
+    each = int(os.environ.get("LOCAL_WORLD_SIZE", "0"))
+    if not each:
+        raise UserError(
+            "speed.shard node needs to know how many processes a machine has, which LOCAL_WORLD_SIZE says; launch with torchrun"
+        )
     if world % each:
         raise UserError(f"speed.shard node needs as many processes on every machine, and here are {each} of {world}; set it to true")
     return each

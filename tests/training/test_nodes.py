@@ -68,3 +68,6 @@ def test_machines_must_have_as_many_processes_each(monkeypatch):
     assert processes_of_a_machine(4) == 2
     with pytest.raises(UserError, match="as many processes on every machine, and here are 2 of 5"):
         processes_of_a_machine(5)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE")
+    with pytest.raises(UserError, match="how many processes a machine has"):
+        processes_of_a_machine(4)
