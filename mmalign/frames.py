@@ -68,6 +68,9 @@ def _placed(clips: Clips, place: int) -> Tensor | list[Image.Image]:
     return clips[:, place] if isinstance(clips, Tensor) else [clip[place] for clip in clips]
 
 
-def said(count: int) -> str:
-    """How clips are judged, for people."""
-    return "a clip's score is that of its middle frame" if count == 1 else f"a clip's score is the mean over {count} evenly spaced frames"
+def said(count: int, all_have: bool = False) -> str:
+    """How clips are judged, for people; ``all_have``: no clip has fewer frames."""
+    if count == 1:
+        return "a clip's score is that of its middle frame"
+    shorter = "" if all_have else ", or all where it has fewer"
+    return f"a clip's score is the mean over {count} evenly spaced frames{shorter}"

@@ -84,5 +84,6 @@ def test_candidates_may_be_clips():
 
 
 def test_it_is_said_in_a_sentence():
-    assert said(8) == "a clip's score is the mean over 8 evenly spaced frames"
+    assert said(8) == "a clip's score is the mean over 8 evenly spaced frames, or all where it has fewer"
+    assert said(5, all_have=True) == "a clip's score is the mean over 5 evenly spaced frames"
     assert said(1) == "a clip's score is that of its middle frame"

@@ -63,7 +63,7 @@ class Clips:
     @property
     def told(self) -> str:
         """In a sentence."""
-        return f"Clips of {self.frames} frames, {self.fps:g} a second; {said(self.judged)}."
+        return f"Clips of {self.frames} frames, {self.fps:g} a second; {said(self.judged, all_have=True)}."
 
 
 @dataclass(frozen=True)
