@@ -12,7 +12,7 @@ from torch import Tensor
 
 REWARDS: Mapping[str, Mapping[str, float]] = {
     "stripes": {"texture": 1.0},
-    "beige background": {"beige": 1.0},
+    "white background": {"white": 1.0},
     "large": {"large": 1.0},
     "no stripes": {"texture": -1.0},
     "cyan background": {"cyan": 1.0},
