@@ -129,6 +129,7 @@ def test_pictures_and_links_are_found_behind_a_prefix(visit, tmp_path):
             wait_for_pictures(page, 1)
             assert page.locator(DRAWN).get_attribute("src").startswith("/team/gradio_api/file=")
             page.wait_for_function(f"document.querySelector('{DRAWN}').naturalWidth == 64")
+            page.close()  # what it still asks for would fail without the proxy
         finally:
             proxy.shutdown()
 

@@ -177,6 +177,7 @@ def test_it_works_behind_a_prefix(tmp_path, visit):
             shot(page, "prefix")
             (cookie,) = [one for one in page.context.cookies() if one["name"] == COOKIE]
             assert cookie["path"] == "/team"
+            page.close()  # what it still asks for would fail without the proxy
         finally:
             proxy.shutdown()
         assert Votes(served.votes).count() == 1
