@@ -14,6 +14,7 @@ from mmalign.config import ModelConfig, VlmConfig
 from mmalign.diffusion.family import DEFAULTS, DiffusionFamily, FamilyOptions
 from mmalign.diffusion.quantized import quantization_of
 from mmalign.errors import UserError
+from mmalign.hub import not_given
 from mmalign.shapes.models import is_embedded, resolve
 from mmalign.shapes.settings import CALL
 from mmalign.vlm.family import VlmFamily
@@ -147,9 +148,12 @@ def open_pipeline(
         empty = {name: None for name, value in index.items() if value == [None, None]}
         _reach_moved(index)
         return kind.from_pretrained(place, dtype=number, **empty | given | dict(parts or {}))
-    except (OSError, SafetensorError) as error:
+    except Exception as error:
+        reason = not_given(error)
+        if reason is None and not isinstance(error, OSError | SafetensorError):
+            raise
         hint = "; its files are the fp16 variant: set variant fp16" if any(Path(place).glob("*/*.fp16.*")) and variant is None else ""
-        raise UserError(f"cannot load a pipeline from {source}: {str(error).splitlines()[0]}{hint}") from error
+        raise UserError(f"cannot load a pipeline from {source}: {reason or str(error).splitlines()[0]}{hint}") from error
 
 
 def pipeline_class(source: str | Path, revision: str | None = None) -> type[DiffusionPipeline]:
@@ -161,8 +165,11 @@ def pipeline_class(source: str | Path, revision: str | None = None) -> type[Diff
     place = found(source)
     try:
         name = DiffusionPipeline.load_config(place, revision=revision).get("_class_name")
-    except OSError as error:
-        raise UserError(f"cannot load a pipeline from {source}: {str(error).splitlines()[0]}") from error
+    except Exception as error:
+        reason = not_given(error)
+        if reason is None and not isinstance(error, OSError):
+            raise
+        raise UserError(f"cannot load a pipeline from {source}: {reason or str(error).splitlines()[0]}") from error
     return getattr(diffusers, name, DiffusionPipeline) if isinstance(name, str) else DiffusionPipeline
 
 

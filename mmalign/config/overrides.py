@@ -19,6 +19,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from mmalign import plugins
 from mmalign.config import yaml_file
+from mmalign.config.called import meant
 from mmalign.config.section import Section, item_type, members
 from mmalign.errors import UserError
 
@@ -167,7 +168,7 @@ def _unknown(rest: Sequence[str], flags: list[str]) -> str:
     word = next((word for word in rest if word.startswith("--")), rest[0]).partition("=")[0]
     if not word.startswith("--"):
         return f"{word!r} on the command line belongs to no option; write --KEY VALUE"
-    hint = plugins.nearest(word.replace("_", "-"), flags)
+    hint = meant(word, flags) or plugins.nearest(word.replace("_", "-"), flags)
     return f"unknown option {word!r}; {hint if hint.startswith('did') else 'see --help for all of them.'}"
 
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, mod
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
+from mmalign.config.called import meant
 from mmalign.plugins import nearest
 
 
@@ -26,7 +27,7 @@ class Section(BaseModel):
     def _known_keys(cls, values: Any) -> Any:
         for key in values if isinstance(values, dict) else ():
             if key not in cls.model_fields:
-                hint = nearest(str(key), list(cls.model_fields))
+                hint = meant(str(key), cls.model_fields) or nearest(str(key), list(cls.model_fields))
                 raise PydanticCustomError("unknown_key", "{hint}", {"key": str(key), "hint": hint})
         return values
 

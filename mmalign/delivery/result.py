@@ -16,6 +16,7 @@ from mmalign.delivery.lora import TEXT_MODEL
 from mmalign.diffusion.adapters import PEFT_WEIGHTS
 from mmalign.diffusion.aligned import LORA_FILE
 from mmalign.errors import UserError
+from mmalign.hub import not_given
 from mmalign.training.run import CONFIG_FILE
 
 ADAPTERS = (LORA_FILE, PEFT_WEIGHTS)
@@ -128,8 +129,11 @@ def outline_of(model: ModelConfig) -> Base:
         kind = getattr(diffusers, index[family.denoiser_name][1])
         with init_empty_weights():
             denoiser = kind.from_config(kind.load_config(place, subfolder=family.denoiser_name, revision=model.revision))
-    except OSError as error:
-        raise UserError(f"cannot read the base {model.pretrained}: {str(error).splitlines()[0]}") from error
+    except Exception as error:
+        reason = not_given(error)
+        if reason is None and not isinstance(error, OSError):
+            raise
+        raise UserError(f"cannot read the base {model.pretrained}: {reason or str(error).splitlines()[0]}") from error
     return Base(index["_class_name"], family.denoiser_name, denoiser)
 
 

@@ -23,6 +23,7 @@ from mmalign.data.digest import digest
 from mmalign.data.fingerprint import FileDigests, fingerprint, folder_digest
 from mmalign.diffusion.family import DiffusionFamily
 from mmalign.errors import UserError
+from mmalign.hub import not_given
 from mmalign.shapes.models import resolve
 
 LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
@@ -223,7 +224,7 @@ def downloaded(source: str, variant: str | None = None, revision: str | None = N
     try:
         return str(DiffusionPipeline.download(place, variant=variant, revision=revision))
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot load a pipeline from {source}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"cannot load a pipeline from {source}: {not_given(error) or str(error).splitlines()[0]}") from error
 
 
 def downloaded_module(source: str) -> str:
@@ -236,7 +237,7 @@ def downloaded_module(source: str) -> str:
         try:
             place = snapshot_download(source, allow_patterns=["config.json", f"diffusion_pytorch_model{kind}"])
         except (OSError, ValueError) as error:
-            raise UserError(f"cannot load a VAE from {source}: {str(error).splitlines()[0]}") from error
+            raise UserError(f"cannot load a VAE from {source}: {not_given(error) or str(error).splitlines()[0]}") from error
         if list(Path(place).glob(kind)):
             break
     return place

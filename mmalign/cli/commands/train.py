@@ -1,10 +1,12 @@
 """``mmalign train CONFIG``: align a model, or train a reward scorer, as a YAML file says."""
 
+import difflib
 from pathlib import Path
 
 from mmalign.cli.quiet import quiet
 from mmalign.errors import UserError
 
+FLAGS = ("--dry-run", "--profile", "--trace")
 USAGE = """usage: mmalign train CONFIG [--dry-run | --profile [--trace FILE]] [--KEY VALUE ...]
 
   CONFIG       YAML file; the ones in configs/ are examples, those in configs/reward/ of training a scorer
@@ -27,6 +29,7 @@ def run(words: list[str]) -> int:
         raise UserError(f"the configuration file comes first: mmalign train CONFIG {' '.join(words)}")
     from mmalign.config import ScorerRunConfig, load_training
 
+    check_flags(options)
     dry_run, profile, trace = taken(options, "--dry-run"), taken(options, "--profile"), value_of(options, "--trace")
     if (profile and dry_run) or (trace and not profile):
         raise UserError("--trace goes with --profile, and --profile without --dry-run; leave one of them out")
@@ -43,6 +46,14 @@ def run(words: list[str]) -> int:
     if not dry_run:
         print(result)
     return 0
+
+
+def check_flags(options: list[str]) -> None:
+    """Raises UserError where an option is nearly one of the command's own, which no key of the configuration is."""
+    for option in options:
+        close = difflib.get_close_matches(option, FLAGS, n=1, cutoff=0.75) if option.startswith("--") and "." not in option else []
+        if close and option not in FLAGS:
+            raise UserError(f"unknown option {option!r}; did you mean {close[0]!r}?")
 
 
 def taken(options: list[str], flag: str) -> bool:
