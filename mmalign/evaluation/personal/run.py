@@ -44,8 +44,8 @@ def run(config: EvaluateUsersConfig) -> Path:
     check_folder(config.output_dir)
     family = pipelines.configured(config.model)
     family.pipe.to(PartialState().device)
-    call = {"num_inference_steps": config.num_inference_steps, "guidance_scale": config.guidance_scale}
     config = family.settled(config)
+    call = {"num_inference_steps": config.num_inference_steps, "guidance_scale": config.guidance_scale}
     sides = Sides(family, config.run_path, config.population_path, config.scale, **call)
     given = {"witnesses": witnesses, "seed": config.seed, "options": options}
     given["population"] = None if config.population_path is None else sides.population
