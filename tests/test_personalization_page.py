@@ -4,6 +4,7 @@ The base is a tiny SDXL in the published format, the vision-language model and t
 those of the page, with names of models and data in place of what nobody has here.
 """
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -197,3 +198,5 @@ def test_the_evaluation_says_who_was_seen_and_who_was_not(at):
     said = (Path("people") / "report.json").read_text()
     assert '"unseen"' in said
     assert '"seen"' in said
+    config = json.loads(said)["config"]
+    assert (config["num_inference_steps"], config["guidance_scale"]) == (1, 5.0)  # the guidance, which nobody says, is SDXL's pipeline's
