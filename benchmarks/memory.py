@@ -74,6 +74,7 @@ SD3_SHAPE = {
     "pos_embed_max_size": 192,
     "in_channels": 16,
 }
+SD35_SHAPE = SD3_SHAPE | {"pos_embed_max_size": 384, "qk_norm": "rms_norm", "dual_attention_layers": tuple(range(13))}
 
 ENCODERS = ("text_encoder", "text_encoder_2")
 MIDDLE_CLIP = {"hidden_size": 128, "intermediate_size": 512, "num_attention_heads": 4, "num_hidden_layers": 6, "projection_dim": 128}
@@ -127,9 +128,11 @@ MODELS = {
     "sd15": Model(SD, UNet2DConditionModel, {"cross_attention_dim": 768, "sample_size": 64, "attention_head_dim": 8}, 768, 77, 0),
     "sdxl": Model(SDXL, UNet2DConditionModel, SDXL_SHAPE, 2048, 77, 1280, CLIPS["true"]),
     "sd3": Model(SD3, SD3Transformer2DModel, SD3_SHAPE, 4096, 333, 2048),
+    "sd35_medium": Model(SD3, SD3Transformer2DModel, SD35_SHAPE, 4096, 333, 2048),
 }
 
 
+WIDER = LoraAdapterConfig(rank=32)
 LORA, TEXTS = LoraAdapterConfig(rank=8), LoraAdapterConfig(rank=8, text_encoders=True)
 CHECKPOINTED = TrainConfig(mixed_precision="bf16", gradient_checkpointing=True)
 PLAIN = TrainConfig(mixed_precision="bf16", gradient_checkpointing=False)
@@ -182,6 +185,7 @@ CASES = {
         replace(FULL, train=FULL.train.model_copy(update={"gradient_accumulation_steps": 2})),
     ],
     "sd3": [Case("sd3", 1, 128), Case("sd3", 4, 128)],
+    "sd35_medium": [Case("sd35_medium", pairs, side, WIDER) for pairs, side in ((4, 64), (16, 64), (4, 128), (8, 128))],
     "split": [Case("sdxl", 1, 128, FullConfig(), processes=processes) for processes in (1, 4, 8)],
 }
 

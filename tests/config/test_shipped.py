@@ -35,7 +35,9 @@ def test_each_says_what_it_is_for(one):
 
 def test_presets_say_that_they_were_not_measured_and_load():
     presets = [one for one in shipped() if one.memory is not None]
-    assert {(one.family, one.memory) for one in presets} >= {("sdxl", size) for size in (12, 16, 24, 48, 80)}
+    assert {(one.family, one.memory) for one in presets} >= {("sdxl", size) for size in (12, 16, 24, 48, 80)} | {
+        ("sd3", size) for size in (12, 24, 48)
+    }
     for one in presets:
         assert "estimated" in one.said("Cost")
         assert "not measured" in one.said("Cost")
@@ -47,7 +49,7 @@ def test_a_preset_is_the_largest_that_fits():
     assert preset("sdxl", 24).name == preset("sdxl", 40).name == "memory/sdxl_24gb"
     with pytest.raises(UserError, match="no preset for sdxl fits into 6 GB; the smallest is for 12 GB"):
         preset("sdxl", 6)
-    with pytest.raises(UserError, match="there is no preset for 'sana', only for sdxl; `mmalign configs list --family sana`"):
+    with pytest.raises(UserError, match="there is no preset for 'sana', only for sd3, sdxl; `mmalign configs list --family sana`"):
         preset("sana", 24)
 
 
