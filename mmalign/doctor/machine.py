@@ -6,7 +6,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from mmalign.config.shipped import preset
 from mmalign.doctor.check import Check
+from mmalign.errors import UserError
 
 GIB = 2**30
 LITTLE_CACHE, LITTLE_OUTPUT = 20, 2
@@ -53,6 +55,20 @@ def gpus() -> Iterator[Check]:
         yield Check(
             "gpu", "note", "none: the embedded models run, SD and larger ones take days", "use a machine with an NVIDIA GPU for these"
         )
+
+
+def first_step() -> str:
+    """What to type next: a preset for the largest GPU, or the demo, which needs none."""
+    import torch
+
+    demo = "`mmalign demo` does the whole job on the embedded world"
+    sizes = [torch.cuda.get_device_properties(number).total_memory for number in range(torch.cuda.device_count())]
+    size = round(max(sizes, default=0) / 1e9)
+    try:
+        preset("sdxl", size)
+    except UserError:
+        return f"To start: {demo}."
+    return f"To start: {demo}; `mmalign configs copy sdxl --memory {size}` is a run on SDXL that fits this GPU."
 
 
 def driver() -> str | None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from mmalign.cli import main
+from mmalign.config.shipped import preset
 from mmalign.doctor import kernels, machine, report, versions
 from mmalign.doctor.check import Check, tried
 
@@ -125,3 +126,20 @@ def test_the_lines_fit_the_terminal_and_hold_the_remedies():
     assert lines[0] == "ok    torch  2.15.0"
     assert any(line.startswith("      -> buy one") for line in lines)
     assert lines[-1] == "mmalign runs here; 1 things to know."
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ([], "To start: `mmalign demo` does the whole job on the embedded world."),
+        ([8_232_108_032], "To start: `mmalign demo` does the whole job on the embedded world."),
+        ([25_393_692_672], "`mmalign configs copy sdxl --memory 25` is a run on SDXL that fits this GPU."),  # an RTX 4090's 23.6 GiB
+        ([12_621_709_312, 85_094_825_984], "`mmalign configs copy sdxl --memory 85`"),  # 11.8 GiB, and an A100's 79.3
+    ],
+)
+def test_the_first_step_fits_the_machine(monkeypatch, sizes, said):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(sizes))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: SimpleNamespace(total_memory=sizes[number]))
+    assert said in machine.first_step()
+    if "--memory" in said:
+        assert preset("sdxl", int(said.rpartition("--memory ")[2].partition("`")[0])).memory in (24, 80)

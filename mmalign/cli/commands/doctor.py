@@ -16,6 +16,7 @@ def run(words: list[str]) -> int:
     parser = Parser(prog="mmalign doctor", description=ABOUT)
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(words)
+    from mmalign.doctor.machine import first_step
     from mmalign.doctor.report import as_json, examine, runs, told
 
     with warnings.catch_warnings():
@@ -23,4 +24,6 @@ def run(words: list[str]) -> int:
         found = examine()
     width = min(shutil.get_terminal_size().columns, 120)
     print(as_json(found) if arguments.json else "\n".join(told(found, width)))
+    if runs(found) and not arguments.json:
+        print(first_step())
     return 0 if runs(found) else 1
