@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from personal_ways import REWARDS, judge, taste, told
+from personal_ways import REWARDS, judge, recorded, taste, told
 
 CHOICES = 120  # of each reward, at most
 STEPS = 400
@@ -54,7 +54,7 @@ def _measured(folder: Path, seed: int, options: argparse.Namespace) -> dict[str,
     train(_config(folder, seed), pipe=base.pipe)
     found = _evaluated(base, folder, seed, options)
     over = [asdict(row) for row in found.comparisons if row.against in ("base", "others")]
-    return {"comparisons": over, "ways": [asdict(way) | {"monotone": way.monotone} for way in found.interpolations]}
+    return {"comparisons": over, "ways": recorded(found.interpolations)}
 
 
 def _config(folder: Path, seed: int) -> Any:

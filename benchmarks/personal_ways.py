@@ -20,7 +20,7 @@ REWARDS: Mapping[str, Mapping[str, float]] = {
 }
 """In pairs: from the first to the second, from the third to the fourth, and so on."""
 CHOICES = 8  # of each
-PROMPTS = 12  # of the split open_final
+PROMPTS = 64  # of the split open_final
 
 
 def ways(folder: Path, seed: int) -> list[dict[str, Any]]:
@@ -36,7 +36,8 @@ def told(seed: int, found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for way in found:
         names = " to ".join(way["names"] or ["all pairs: first", "second"])
         first, second = (", ".join(f"{mean['value']:+.3f}" for mean in way[side]) for side in ("first", "second"))
-        yield f"seed {seed}, {names}: {first}; {second}: {'monotone' if way['monotone'] else 'not monotone'}"
+        word = "monotone" if way["monotone"] else f"not monotone, {way['turned']} steps back beyond chance"
+        yield f"seed {seed}, {names}: {first}; {second}: {word}"
 
 
 def _measured(folder: Path, seed: int) -> list[dict[str, Any]]:
@@ -56,7 +57,12 @@ def _measured(folder: Path, seed: int) -> list[dict[str, Any]]:
         found = evaluate(sides.base, sides.personal, _people(folder), prompts, judge, seed=seed + 1, options=options)
     finally:
         sides.close()
-    return [asdict(way) | {"monotone": way.monotone} for way in found.interpolations]
+    return recorded(found.interpolations)
+
+
+def recorded(found: Sequence[Any]) -> list[dict[str, Any]]:
+    """Ways as JSON holds them."""
+    return [asdict(way) | {"monotone": way.monotone, "turned": way.turned} for way in found]
 
 
 def _people(folder: Path) -> list[Any]:

@@ -11,7 +11,7 @@ from mmalign.evaluation.page import Context, training
 from mmalign.evaluation.personal.charts import legend, lines
 from mmalign.evaluation.personal.grid import cells, columns
 from mmalign.evaluation.personal.result import AGAINST, Interpolation, PersonalEvaluation, PersonFound, Shown
-from mmalign.evaluation.personal.words import control_sentence, interpolation_sentence, remarks, verdict
+from mmalign.evaluation.personal.words import control_sentence, interpolation_sentence, remarks, steps_sentence, verdict
 from mmalign.evaluation.pictures import inline
 from mmalign.evaluation.statistics import Interval, WinRate
 from mmalign.evaluation.verdict import percent, reading, span
@@ -125,9 +125,8 @@ def _interpolations(found: PersonalEvaluation) -> str:
 def _way(way: Interpolation) -> str:
     names = way.names or ("first of a pair", "second of a pair")
     title = "all pairs" if way.names is None else f"{names[0]} to {names[1]}"
-    word = "monotone in both" if way.monotone else "not monotone"
     drawn = lines(way.shares, {names[0]: way.first, names[1]: way.second}, "share of the second", "mean score")
-    return f'<figure class="plot"><figcaption>{escape(title)}: {word}</figcaption>{legend(names)}{drawn}</figure>'
+    return f'<figure class="plot"><figcaption>{escape(title)}: {escape(steps_sentence(way))}</figcaption>{legend(names)}{drawn}</figure>'
 
 
 def _people(found: PersonalEvaluation) -> str:

@@ -46,4 +46,4 @@ def _person(person: PersonFound) -> dict[str, Any]:
 
 
 def _interpolation(way: Interpolation) -> dict[str, Any]:
-    return asdict(way) | {"monotone": way.monotone}
+    return asdict(way) | {"monotone": way.monotone, "turned": way.turned}

@@ -76,9 +76,19 @@ class Interpolation:
     second_steps: tuple[Interval, ...]
 
     @property
+    def moves(self) -> list[Interval]:
+        """All steps, those of the first person turned round: above 0 is in the direction that the mixture takes."""
+        return [Interval(-step.value, -step.high, -step.low) for step in self.first_steps] + list(self.second_steps)
+
+    @property
     def monotone(self) -> bool:
         """Whether at every step the first person's mean falls and the second's rises."""
-        return all(step.value < 0 for step in self.first_steps) and all(step.value > 0 for step in self.second_steps)
+        return all(move.value > 0 for move in self.moves)
+
+    @property
+    def turned(self) -> int:
+        """Steps that go the other way by more than chance: their whole interval does."""
+        return sum(move.high < 0 for move in self.moves)
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,22 @@ def control_sentence(found: PersonalEvaluation) -> str:
 def interpolation_sentence(way: Interpolation) -> str:
     """Whether a mixture moves from one person's taste to the other's step by step."""
     ends = f"{way.first[0].value:+.2f} to {way.first[-1].value:+.2f}, {way.second[0].value:+.2f} to {way.second[-1].value:+.2f}"
-    word = "at every step both scores move in their direction" if way.monotone else "not every step moves both scores in their direction"
-    return f"On the way from one person's embedding to another's the mean scores of the two go {ends}: {word}."
+    return f"On the way from one person's embedding to another's the mean scores of the two go {ends}: {steps_sentence(way)}."
+
+
+def steps_sentence(way: Interpolation) -> str:
+    """What the steps of both scores do, and what of it can be chance.
+
+    >>> from mmalign.evaluation.statistics import Interval
+    >>> up, down, flat = Interval(0.2, 0.1, 0.3), Interval(-0.2, -0.3, -0.1), Interval(-0.01, -0.1, 0.1)
+    >>> steps_sentence(Interpolation(None, (0.0, 0.5, 1.0), (), (), (down, down), (up, flat)))
+    'both scores move in their direction at 3 of 4 steps, and none goes the other way by more than chance'
+    """
+    right, count = sum(move.value > 0 for move in way.moves), len(way.moves)
+    if way.monotone:
+        return "both scores move in their direction at every step"
+    other = "none goes" if not way.turned else "one goes" if way.turned == 1 else f"{way.turned} go"
+    return f"both scores move in their direction at {right} of {count} steps, and {other} the other way by more than chance"
 
 
 def text_table(found: PersonalEvaluation) -> str:

@@ -94,7 +94,10 @@ def test_the_way_from_one_person_to_another_is_straight(found):
     assert [mean.value for mean in whole.first] == pytest.approx([0.4, 0.2, 0, -0.2, -0.4], abs=1e-6)
     assert [mean.value for mean in whole.second] == pytest.approx([-0.4, -0.2, 0, 0.2, 0.4], abs=1e-6)
     assert whole.monotone
-    assert not replace(whole, second_steps=whole.first_steps).monotone
+    assert whole.turned == 0
+    back = replace(whole, second_steps=whole.first_steps)
+    assert not back.monotone
+    assert back.turned == 4
 
 
 def test_witnesses_and_the_control_do_not_know_people(found):
