@@ -40,10 +40,11 @@ def run(words: list[str]) -> int:
 
         profiled(config, None if trace is None else Path(trace))
         return 0
+    from mmalign.resumable.processes import Processes
     from mmalign.training.run import train
 
     result = train(config, dry_run=dry_run)
-    if not dry_run:
+    if not dry_run and Processes.found().is_main:
         print(result)
     return 0
 
