@@ -39,21 +39,14 @@ from mmalign.diffusion.adapters import save_peft
 from mmalign.diffusion.aligned import LORA_FILE
 from mmalign.errors import UserError
 
+if __package__:
+    from benchmarks.memory import SDXL_SHAPE
+else:
+    from memory import SDXL_SHAPE
+
 RANK, ALPHA = 2, 3.0
 LAYERS = 12  # whose numbers are compared
 UNET = {"sample_size": 64, "layers_per_block": 2, "block_out_channels": (320, 640, 1280, 1280)}
-SDXL = UNET | {
-    "block_out_channels": (320, 640, 1280),
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    "transformer_layers_per_block": (1, 2, 10),
-    "attention_head_dim": (5, 10, 20),
-    "cross_attention_dim": 2048,
-    "use_linear_projection": True,
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 256,
-    "projection_class_embeddings_input_dim": 2816,
-}
 SD3 = {
     "num_layers": 24,
     "num_attention_heads": 24,
@@ -68,7 +61,7 @@ MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "UNet2DConditionModel",
         UNET | {"cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True},
     ),
-    "sdxl": ("StableDiffusionXLPipeline", "UNet2DConditionModel", SDXL),
+    "sdxl": ("StableDiffusionXLPipeline", "UNet2DConditionModel", SDXL_SHAPE),
     "sd3": ("StableDiffusion3Pipeline", "SD3Transformer2DModel", SD3),
     "sd35_medium": (
         "StableDiffusion3Pipeline",

@@ -1,8 +1,6 @@
 """What is exported, loaded by the libraries it is for: the pictures are those of the run's own adapter."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -18,22 +16,12 @@ from mmalign.diffusion.adapters import PEFT_WEIGHTS
 from mmalign.diffusion.aligned import LORA_FILE
 from mmalign.errors import UserError
 from tests.delivery.conftest import CONVOLUTIONS, opened, picture
+from tests.stock import drawn_without_mmalign
 
 DOUBLE_BLOCK = [f"transformer_blocks.0.{path}" for path in ("attn.to_q", "attn.to_v", "attn.add_k_proj", "attn.to_out.0", "ff.net.2")]
 """Of FLUX; diffusers reads a single block's only in the published width."""
 
 CLIP = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]
-
-STOCK = """
-import sys, torch, diffusers
-pipe = diffusers.{kind}.from_pretrained(sys.argv[1])
-pipe.set_progress_bar_config(disable=True)
-pipe.load_lora_weights(sys.argv[2])
-noise = torch.Generator().manual_seed(3)
-made = pipe("a red circle", num_inference_steps=2, guidance_scale=2.0, generator=noise, output_type="pt").images[0]
-torch.save(made.clone(), sys.argv[3])
-assert not [name for name in sys.modules if name.split(".")[0] == "mmalign"]
-"""
 
 
 def header(path):
@@ -159,13 +147,7 @@ def test_a_number_format_is_that_of_what_is_written(run_of):
 @pytest.mark.slow
 def test_a_process_without_mmalign_loads_the_adapter_and_draws_the_same(run_of, tmp_path):
     run = run_of("sdxl")
-    script = tmp_path / "stock.py"
-    script.write_text(STOCK.format(kind="StableDiffusionXLPipeline"))
-    made = tmp_path / "made.pt"
-    command = [sys.executable, "-I", script, run.parent / "base", run, made]
-    finished = subprocess.run([str(word) for word in command], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert finished.returncode == 0, finished.stderr
-    torch.testing.assert_close(torch.load(made, weights_only=True), adapted(run), atol=1e-5, rtol=0)
+    torch.testing.assert_close(drawn_without_mmalign(run.parent / "base", run, tmp_path), adapted(run), atol=1e-5, rtol=0)
 
 
 def test_the_commands_forms_are_those_there_are():

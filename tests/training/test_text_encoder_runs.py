@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -17,6 +15,7 @@ from mmalign.training.fill import fill
 from mmalign.training.interrupt import Interrupted
 from mmalign.training.run import train
 from tests import tiny
+from tests.stock import drawn_without_mmalign
 from tests.tiny_families import EVERY
 from tests.training.conftest import PROMPTS
 from tests.training.personal import disagreeing
@@ -26,17 +25,6 @@ from tests.training.test_resume import AGAIN, LORA, assert_equal_runs, interrupt
 TOO = {"name": "lora", "rank": 4, "text_encoders": True}
 SHORT = {"max_train_steps": 2, "checkpointing_steps": 100, "learning_rate": 1e-2}
 CALL = {"num_inference_steps": 2, "guidance_scale": 2.0}
-
-STOCK = """
-import sys, torch, diffusers
-pipe = diffusers.{kind}.from_pretrained(sys.argv[1])
-pipe.set_progress_bar_config(disable=True)
-pipe.load_lora_weights(sys.argv[2])
-noise = torch.Generator().manual_seed(3)
-made = pipe("a red circle", num_inference_steps=2, guidance_scale=2.0, generator=noise, output_type="pt").images[0]
-torch.save(made.clone(), sys.argv[3])
-assert not [name for name in sys.modules if name.split(".")[0] == "mmalign"]
-"""
 
 
 def metrics(out):
@@ -100,15 +88,10 @@ def test_a_new_pipeline_draws_what_the_run_drew(configured, name, adapter, tmp_p
 def test_a_process_without_mmalign_loads_the_folder_and_draws_the_same(configured, tmp_path):
     tiny.sdxl().save_pretrained(tmp_path / "base")
     out = train(configured(adapter=TOO, train=SHORT, model={"pretrained": str(tmp_path / "base")}))
-    script, made = tmp_path / "stock.py", tmp_path / "made.pt"
-    script.write_text(STOCK.format(kind="StableDiffusionXLPipeline"))
-    command = [sys.executable, "-I", script, tmp_path / "base", out, made]
-    finished = subprocess.run([str(word) for word in command], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert finished.returncode == 0, finished.stderr
     family = pipelines.load(str(tmp_path / "base"))
     family.pipe.load_lora_weights(out)
     wanted = family.sample(["a red circle"], [3], **CALL)[0]
-    torch.testing.assert_close(torch.load(made, weights_only=True), wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(drawn_without_mmalign(tmp_path / "base", out, tmp_path), wanted, atol=1e-5, rtol=0)
 
 
 def test_stopped_and_resumed_it_ends_as_if_left_alone(configured):
