@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from personal_ways import REWARDS, judge, recorded, taste, told
+from personal_ways import REWARDS, judge, taste, told
 
 CHOICES = 120  # of each reward, at most
 STEPS = 400
@@ -44,6 +44,7 @@ def _options() -> argparse.Namespace:
 def _measured(folder: Path, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     from mmalign import demo_personal as demo
     from mmalign import pipelines
+    from mmalign.evaluation.personal.record import interpolation
     from mmalign.training.run import train
 
     demo.quiet()
@@ -54,7 +55,7 @@ def _measured(folder: Path, seed: int, options: argparse.Namespace) -> dict[str,
     train(_config(folder, seed), pipe=base.pipe)
     found = _evaluated(base, folder, seed, options)
     over = [asdict(row) for row in found.comparisons if row.against in ("base", "others")]
-    return {"comparisons": over, "ways": recorded(found.interpolations)}
+    return {"comparisons": over, "ways": [interpolation(way) for way in found.interpolations]}
 
 
 def _config(folder: Path, seed: int) -> Any:

@@ -3,7 +3,6 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +44,7 @@ def _measured(folder: Path, seed: int) -> list[dict[str, Any]]:
     from mmalign import pipelines
     from mmalign.evaluation.personal.evaluate import evaluate
     from mmalign.evaluation.personal.plan import Options
+    from mmalign.evaluation.personal.record import interpolation
     from mmalign.evaluation.personal.sides import Sides
     from mmalign.shapes.open_captions import open_prompts
     from mmalign.shapes.settings import CALL
@@ -57,12 +57,7 @@ def _measured(folder: Path, seed: int) -> list[dict[str, Any]]:
         found = evaluate(sides.base, sides.personal, _people(folder), prompts, judge, seed=seed + 1, options=options)
     finally:
         sides.close()
-    return recorded(found.interpolations)
-
-
-def recorded(found: Sequence[Any]) -> list[dict[str, Any]]:
-    """Ways as JSON holds them."""
-    return [asdict(way) | {"monotone": way.monotone, "turned": way.turned} for way in found]
+    return [interpolation(way) for way in found.interpolations]
 
 
 def _people(folder: Path) -> list[Any]:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mmalign.diffusion.draw import eight_bits
+from mmalign.diffusion.draw import eight_bits, to_image
 from mmalign.diffusion.family import DiffusionFamily
 from mmalign.errors import UserError, out_of_memory
 
@@ -36,7 +36,7 @@ def draw_one(
     if pictures.max() == 0 and getattr(family.pipe, "safety_checker", None) is not None:
         raise UserError("the model's own safety checker has blocked this picture; change the prompt or the seed")
     frames = eight_bits(pictures)[0] if pictures.ndim == 5 else eight_bits(pictures)
-    return tuple(Image.fromarray(frame.permute(1, 2, 0).numpy()) for frame in frames)
+    return tuple(to_image(frame) for frame in frames)
 
 
 def watched(family: DiffusionFamily, watch: Callable[[int, int], None]) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from mmalign.delivery.merged import save_merged
 from mmalign.delivery.peft_form import copy_peft
 from mmalign.delivery.readers import OF_DIFFERENCES, READ_BY, readers_of
 from mmalign.delivery.result import Base, Result, find_result, outline_of
-from mmalign.diffusion.adapters import PEFT_WEIGHTS
 from mmalign.diffusion.aligned import LORA_FILE
 from mmalign.errors import UserError
 from mmalign.files import write_whole
@@ -65,7 +64,7 @@ def _comfyui(result: Result, out: Path | None, dtype: str | None) -> Path:
 
 def _opened(result: Result) -> tuple[Lora, Base]:
     base = outline_of(result.base)
-    if (result.folder / PEFT_WEIGHTS).is_file():
+    if result.is_peft:
         return read_peft(result.folder, base.denoiser_name), base
     return read_lora(result.lora), base
 

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from mmalign.diffusion.adapters import PEFT_CONFIG, PEFT_WEIGHTS, PREFIX
 from mmalign.errors import UserError
+from mmalign.training.lora import TEXT_MODEL
 
 METADATA_KEY = "lora_adapter_metadata"
 """Under this name diffusers keeps peft's configuration, as JSON, in a file's header."""
 
-ENCODER, TEXT_MODEL = "text_encoder", "text_model."
+ENCODER = "text_encoder"
 
 PARTS = {"lora_A.weight": "down", "lora_B.weight": "up", "lora_magnitude_vector": "magnitude", "lora_magnitude_vector.weight": "magnitude"}
 
@@ -93,7 +94,7 @@ def read_lora(path: Path) -> Lora:
     if len(denoisers) != 1:
         raise UserError(f"{path} holds LoRAs of {', '.join(sorted(parts)) or 'nothing'}; only one of a single denoiser can be written anew")
     (prefix,) = denoisers
-    clips = {name: {_in_clip(layer): one for layer, one in layers.items()} for name, layers in encoders.items()}
+    clips = {name: {in_clip(layer): one for layer, one in layers.items()} for name, layers in encoders.items()}
     return Lora(prefix, _layers(prefix, parts[prefix], said), clips)
 
 
@@ -103,7 +104,7 @@ def _layers(whose: str, found: Mapping[str, dict[str, Tensor]], said: Mapping[st
     return {name: Layer(**parts, alpha=_alpha(name, parts["down"].shape[0], peft)) for name, parts in sorted(found.items())}
 
 
-def _in_clip(path: str) -> str:
+def in_clip(path: str) -> str:
     """A layer's path in a CLIP text encoder as all loaders have it; transformers 5 leaves the beginning out of some."""
     return path if path.startswith(TEXT_MODEL) else f"{TEXT_MODEL}{path}"
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from mmalign import pipelines
-from mmalign.delivery.lora import TEXT_MODEL
 from mmalign.delivery.result import Result
 from mmalign.diffusion.adapters import remove_adapter
 from mmalign.diffusion.aligned import ADAPTER_NAME, denoiser_from, load_adapter
 from mmalign.diffusion.family import DiffusionFamily
+from mmalign.training.lora import TEXT_MODEL
 from mmalign.training.reference import adapted_layers
 
 

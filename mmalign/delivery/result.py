@@ -12,7 +12,7 @@ from torch import nn
 
 from mmalign import pipelines, plugins
 from mmalign.config import ModelConfig, RunConfig, load_training
-from mmalign.delivery.lora import TEXT_MODEL
+from mmalign.delivery.lora import in_clip
 from mmalign.diffusion.adapters import PEFT_WEIGHTS
 from mmalign.diffusion.aligned import LORA_FILE
 from mmalign.errors import UserError
@@ -150,4 +150,4 @@ def encoder_layers(model: ModelConfig, name: str) -> list[str]:
             encoder = kind(kind.config_class.from_pretrained(place, subfolder=name, revision=model.revision))
     except (OSError, KeyError, TypeError) as error:
         raise UserError(f"cannot read the {name} of the base {model.pretrained}: {str(error).splitlines()[0]}") from error
-    return [path if path.startswith(TEXT_MODEL) else f"{TEXT_MODEL}{path}" for path, _ in encoder.named_modules()]
+    return [in_clip(path) for path, _ in encoder.named_modules()]

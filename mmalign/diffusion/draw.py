@@ -6,6 +6,7 @@ from inspect import signature
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from mmalign.errors import UserError
@@ -62,3 +63,8 @@ def strips(pictures: Tensor, frames: int = 4) -> Tensor:
 def eight_bits(pictures: Tensor) -> Tensor:
     """Pictures in [0, 1] as they are written: uint8, rounded."""
     return (pictures * 255).round().clamp(0, 255).byte()
+
+
+def to_image(picture: Tensor) -> Image.Image:
+    """A picture (3, H, W) uint8 as PIL has it, RGB."""
+    return Image.fromarray(picture.permute(1, 2, 0).numpy())

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmalign.config.generate import FPS
 from mmalign.data.apng import apng
+from mmalign.diffusion.draw import to_image
 from mmalign.errors import UserError
 
 JPEG_QUALITY = 95
@@ -27,15 +28,11 @@ def encoded(picture: Tensor, image_format: str = "png", quality: int | None = No
         UserError: a clip's sides are odd, which mp4 does not hold, or PyAV is not installed.
     """
     if picture.ndim == 4:
-        frames = [_image(frame) for frame in picture]
+        frames = [to_image(frame) for frame in picture]
         return _mp4(frames, fps) if image_format == "mp4" else apng(frames, fps)
     buffer = BytesIO()
-    _image(picture).save(buffer, format=image_format.upper(), **_options(image_format, quality))
+    to_image(picture).save(buffer, format=image_format.upper(), **_options(image_format, quality))
     return buffer.getvalue()
-
-
-def _image(picture: Tensor) -> Image.Image:
-    return Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
 
 
 def _options(image_format: str, quality: int | None) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -21,7 +20,7 @@ from mmalign.data.cache import TensorCache
 from mmalign.data.digest import digest
 from mmalign.data.fingerprint import fingerprint
 from mmalign.data.schema import Example
-from mmalign.diffusion.draw import eight_bits
+from mmalign.diffusion.draw import eight_bits, to_image
 from mmalign.errors import UserError
 from mmalign.images import ImageSource
 from mmalign.objective import Objective
@@ -125,9 +124,8 @@ class Drawer:
     def _source(self, picture: Tensor) -> ImageSource:
         """A picture (3, H, W) uint8 as what the encoder reads; a clip (F, 3, H, W) as a file at the pace that it is read with."""
         if picture.ndim == 3:
-            return Image.fromarray(picture.permute(1, 2, 0).numpy())
-        frames = [Image.fromarray(frame.permute(1, 2, 0).numpy()) for frame in picture]
-        return apng(frames, self.encoder.config.fps or FPS, level=1)
+            return to_image(picture)
+        return apng([to_image(frame) for frame in picture], self.encoder.config.fps or FPS, level=1)
 
     def _pictures(self, requests: Sequence[Request]) -> Tensor:
         """Pictures (rows, draws, 3, H, W), or clips (rows, draws, F, 3, H, W), uint8: what is scored and trained on has eight bits."""

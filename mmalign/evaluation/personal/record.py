@@ -17,7 +17,7 @@ def record(found: PersonalEvaluation, config: Mapping[str, Any], versions: Mappi
         "confidence": found.confidence,
         "shots": found.shots,
         "people": [_person(person) for person in found.people],
-        "interpolations": [_interpolation(way) for way in found.interpolations],
+        "interpolations": [interpolation(way) for way in found.interpolations],
         "settings": dict(found.settings),
         "seconds": {name: round(value, 3) for name, value in found.seconds.items()},
         "versions": dict(versions),
@@ -45,5 +45,6 @@ def _person(person: PersonFound) -> dict[str, Any]:
     return asdict(person)
 
 
-def _interpolation(way: Interpolation) -> dict[str, Any]:
+def interpolation(way: Interpolation) -> dict[str, Any]:
+    """A way between two people as JSON has it."""
     return asdict(way) | {"monotone": way.monotone, "turned": way.turned}
